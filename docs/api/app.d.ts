@@ -6,7 +6,7 @@ export { backendNames, type Backends } from './backends.ts';
 export { type Choice } from './choices.ts';
 export { type BackendChoice, type Config } from './config.ts';
 export { type Problem } from './describe.ts';
-export type { BackendRoom } from './internal/backend-table.ts';
+export type { BackendRoom } from './internal/backend-row.ts';
 export { type AppOptions } from './options.ts';
 export { type Profile } from './profiles.ts';
 export { run, type RunOptions } from './run.ts';
@@ -22,7 +22,7 @@ import type { Marshaler } from '../codec/codec.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { Selector } from '../selector/selector.ts';
 import type { Transport } from '../transport/transport.ts';
-import { type Backend, type BackendRoom, type BackendSettings } from './internal/backend-table.ts';
+import type { Backend, BackendRoom, BackendSettings } from './internal/backend-row.ts';
 interface Contracts {
     readonly transport: Transport;
     readonly codec: Marshaler;
@@ -58,7 +58,7 @@ import type { ServiceOptions } from '../service/service.ts';
 import type { ConnectionSecurityOptions } from '../tls/connection.ts';
 import type { ClientTlsOptions, ServerTlsOptions } from '../tls/tls.ts';
 import { type Backends } from './backends.ts';
-import { type BackendSettings } from './internal/backend-table.ts';
+import type { AddressedRoom, BackendSettings } from './internal/backend-row.ts';
 import { type ProfileName } from './internal/variable-list.ts';
 export interface BackendChoice {
     readonly name: string;
@@ -70,6 +70,7 @@ export interface Config {
     readonly profile: ProfileName;
     readonly stated: readonly string[];
     readonly transport: string;
+    readonly transportServer: BackendChoice;
     readonly inProcess: boolean;
     readonly codec: string;
     readonly messages: MessageLimits;
@@ -106,7 +107,7 @@ export interface Problem {
     readonly fix: string;
 }
 
-// app/internal/backend-table.ts, by tenon, tenon/app
+// app/internal/backend-row.ts, by tenon, tenon/app
 
 import type { Newable, ServiceIdentifier } from 'inversify';
 import type { ConnectionSecurityOptions } from '../../tls/connection.ts';
@@ -125,7 +126,7 @@ type Named<Name> = Variable & {
     readonly name: Name;
 };
 type NonEmpty<Name> = readonly [Named<Name>, ...Named<Name>[]];
-declare const choices: NonEmpty<"TENON_BROKER" | "TENON_BROKER_ADDRESS" | "TENON_CODEC" | "TENON_PROFILE" | "TENON_REGISTRY" | "TENON_REGISTRY_ADDRESS" | "TENON_SELECTOR" | "TENON_TRANSPORT" | "TENON_ZONE">;
+declare const choices: NonEmpty<"TENON_BROKER" | "TENON_BROKER_ADDRESS" | "TENON_CODEC" | "TENON_PROFILE" | "TENON_REGISTRY" | "TENON_REGISTRY_ADDRESS" | "TENON_SELECTOR" | "TENON_TRANSPORT" | "TENON_TRANSPORT_ADDRESS" | "TENON_ZONE">;
 declare const others: NonEmpty<"TENON_CLIENT_COMPRESS" | "TENON_CLIENT_DIALECT" | "TENON_CLIENT_INSECURE_CREDENTIALS" | "TENON_CLIENT_SERVICE_CONFIG" | "TENON_CLIENT_TIMEOUT_MS" | "TENON_DRAIN" | "TENON_DRAIN_TIMEOUT_MS" | "TENON_EXPOSE_ERRORS" | "TENON_HEALTH" | "TENON_HEALTH_FOLLOWS_BROKER" | "TENON_HEALTH_FOLLOWS_REGISTRY" | "TENON_IN_PROCESS" | "TENON_LAME_DUCK_MS" | "TENON_LOG_FORMAT" | "TENON_LOG_LEVEL" | "TENON_MAX_DEPTH" | "TENON_MAX_ELEMENTS" | "TENON_MAX_RECEIVE_BYTES" | "TENON_MAX_SEND_BYTES" | "TENON_REFLECTION" | "TENON_REGISTER" | "TENON_REGISTER_BUSY_AFTER_MS" | "TENON_REGISTER_BUSY_MS" | "TENON_REGISTER_INTERVAL_MS" | "TENON_REGISTER_TTL_MS" | "TENON_REGISTER_WORKER" | "TENON_REQUIRE_BACKENDS" | "TENON_SERVER_ADDRESS" | "TENON_SERVER_ADVERTISE" | "TENON_SERVER_COMPRESS" | "TENON_SERVER_DIALECT" | "TENON_SERVER_ID" | "TENON_SERVER_METADATA" | "TENON_SERVER_NAME" | "TENON_STOP_TIMEOUT_MS" | "TENON_SUGGEST" | "TENON_TLS" | "TENON_TLS_CA_FILE" | "TENON_TLS_CERT_FILE" | "TENON_TLS_CLIENT_AUTH" | "TENON_TLS_KEY_FILE" | "TENON_TLS_SERVER_NAME">;
 
 // app/internal/variables.ts, by tenon, tenon/app
@@ -191,6 +192,7 @@ export declare class System {
     client<T>(source: abstract new (...args: never[]) => T): ClientOf<T>;
     client<T>(source: Contract<T>): ClientOf<T>;
     client<T>(source: ProtoContract): ClientOf<T>;
+    settled(): Promise<void>;
     stop(options?: {
         readonly signal?: AbortSignal;
     }): Promise<void>;

@@ -29,6 +29,8 @@ export interface BrokerCallOptions {
     readonly timeoutMs?: number | undefined;
 }
 export interface PublishOptions extends BrokerCallOptions {
+    readonly delayMs?: number | undefined;
+    readonly ttlMs?: number | undefined;
     readonly orderKey?: string | undefined;
 }
 export interface SubscribeOptions {
@@ -36,6 +38,7 @@ export interface SubscribeOptions {
     readonly maxInFlight?: number | undefined;
     readonly maxWaiting?: number | undefined;
     readonly deadLetter?: string | false | undefined;
+    readonly from?: 'start' | undefined;
     readonly signal?: AbortSignal | undefined;
 }
 export interface Subscriber {
@@ -59,10 +62,13 @@ export interface BrokerCapabilities extends ConnectionSecurityCapabilities {
     readonly nack: boolean;
     readonly delay: boolean;
     readonly groups: boolean;
+    readonly durableOnMemberDeath?: boolean | undefined;
+    readonly competing?: boolean | undefined;
     readonly attempts: boolean;
     readonly deadLetter: boolean;
     readonly order: boolean;
     readonly replay: boolean;
+    readonly wildcards?: boolean | undefined;
     readonly shared: boolean;
 }
 export interface Broker {
@@ -72,7 +78,9 @@ export interface Broker {
     readonly capabilities?: BrokerCapabilities | undefined;
     init(options: BrokerOptions): void;
     connect(options?: BrokerCallOptions): Promise<void>;
+    settled?(): Promise<void>;
     disconnect(): Promise<void>;
+    isControlHeader?(name: string): boolean;
     publish(topic: string, message: BrokerMessage, options?: PublishOptions): Promise<void>;
     subscribe(topic: string, callback: EventCallback, options?: SubscribeOptions): Promise<Subscriber>;
     pull(topic: string, options?: SubscribeOptions): AsyncIterable<Event>;
@@ -82,33 +90,87 @@ export interface Broker {
 }
 export declare const Broker: ServiceIdentifier<Broker>;
 
+// tenon/broker/cloud-events
+
+import type { BrokerMessage, EventHeaders } from './broker.ts';
+export interface CloudEvent {
+    readonly id: string;
+    readonly source: string;
+    readonly type: string;
+    readonly subject?: string | undefined;
+    readonly time?: string | undefined;
+    readonly datacontenttype?: string | undefined;
+    readonly dataschema?: string | undefined;
+    readonly extensions?: Readonly<Record<string, string>> | undefined;
+    readonly data: Uint8Array;
+}
+export type CloudEventMode = 'binary' | 'structured';
+export declare function writeCloudEvent(event: CloudEvent, mode: CloudEventMode, headers?: EventHeaders): BrokerMessage;
+export declare function readCloudEvent({ headers, body }: BrokerMessage): CloudEvent | undefined;
+export declare function contentOf({ headers, body }: BrokerMessage): {
+    readonly contentType: string | undefined;
+    readonly body: Uint8Array;
+};
+
 // tenon/broker/delivery
 
 import type { Logger } from '../logger/logger.ts';
 import type { Runtime } from '../runtime/runtime.ts';
+import type { Store } from '../store/store.ts';
 import type { Broker, Event, Subscriber } from './broker.ts';
+import { type HandlerAttempt } from './delivery/running-attempts.ts';
 export interface DeliveryOptions {
     readonly queue?: string | undefined;
     readonly retry?: number | undefined;
     readonly retryDelayMs?: number | undefined;
     readonly deadLetter?: boolean | string | undefined;
     readonly dedupe?: boolean | undefined;
+    readonly dedupeKeepMs?: number | undefined;
+    readonly handlerTimeoutMs?: number | undefined;
     readonly maxInFlight?: number | undefined;
     readonly maxWaiting?: number | undefined;
 }
-export type DeliveryHandler = (event: Event, signal: AbortSignal) => Promise<void>;
+export type DeliveryHandler = (event: Event, signal: AbortSignal, attempt: HandlerAttempt) => Promise<void>;
 export interface DeliverySeams {
     readonly runtime: Runtime;
     readonly logger: Logger;
+    readonly store?: Store | undefined;
 }
 export declare function deliver(broker: Broker, topic: string, options: DeliveryOptions, handler: DeliveryHandler, seams: DeliverySeams): Promise<Subscriber>;
 export declare function assertDeliverable(broker: Broker, topic: string, options: DeliveryOptions): void;
+
+// tenon/broker/kafka
+
+import { type ServiceIdentifier } from 'inversify';
+import type { BackendNote } from '../internal/backend-note.ts';
+import { type SaslMechanism } from '../kafka/kafka.ts';
+import { Logger } from '../logger/logger.ts';
+import { Clock, Random, Timers } from '../runtime/runtime.ts';
+import type { Broker, BrokerCapabilities } from './broker.ts';
+import { type KafkaEvent } from './kafka/partition-reader.ts';
+import { PortableBroker, type PortableBrokerOptions } from './kit/portable-broker.ts';
+export interface KafkaBrokerOptions extends PortableBrokerOptions {
+    readonly address?: string | undefined;
+    readonly partitions?: number | undefined;
+    readonly createTopics?: boolean | undefined;
+    readonly from?: 'start' | 'now' | undefined;
+    readonly sessionTimeoutMs?: number | undefined;
+    readonly revokeWaitMs?: number | undefined;
+    readonly sasl?: SaslMechanism | undefined;
+}
+export declare const KafkaBrokerOptions: ServiceIdentifier<KafkaBrokerOptions>;
+export declare class KafkaBroker extends PortableBroker<KafkaEvent> implements Broker {
+    static capabilities({ partitions }?: KafkaBrokerOptions): BrokerCapabilities;
+    static notes(): readonly BackendNote[];
+    constructor(options?: KafkaBrokerOptions, clock?: Clock, random?: Random, timers?: Timers, logger?: Logger);
+}
 
 // tenon/broker/kit
 
 export type { BrokerDriver, DriverHost, DriverSubscription, ErrorMeaning, EventSink, IncomingEvent, OutgoingEvent, PollRequest, ReceiveRequest, } from './driver.ts';
 export { type BrokerSeams, type DriverSetup, PortableBroker, type PortableBrokerInit, type PortableBrokerOptions, } from './portable-broker.ts';
 export { NameEncoding, type NameRule, type WireRules } from './name-encoding.ts';
+export type { WildcardRules } from './wildcards.ts';
 export { type Delayed, DelayedEvents } from './delayed-events.ts';
 export { FailureLog } from './failure-log.ts';
 export { HeaderReader, HeaderWriter, readPayload, writeFrame } from './frame.ts';
@@ -139,8 +201,32 @@ export interface MemoryBrokerOptions {
 }
 export declare const MemoryBrokerOptions: ServiceIdentifier<MemoryBrokerOptions>;
 export declare class MemoryBroker extends PortableBroker implements Broker {
+    #private;
     static readonly capabilities: BrokerCapabilities;
     constructor(options?: MemoryBrokerOptions, clock?: Clock, random?: Random, timers?: Timers, logger?: Logger);
+    settled(): Promise<void>;
+}
+
+// tenon/broker/mqtt
+
+import { type ServiceIdentifier } from 'inversify';
+import { Logger } from '../logger/logger.ts';
+import type { MqttVersion } from '../mqtt/mqtt.ts';
+import { Clock, Random, Timers } from '../runtime/runtime.ts';
+import type { Broker, BrokerCapabilities } from './broker.ts';
+import { PortableBroker, type PortableBrokerOptions } from './kit/portable-broker.ts';
+import { type MqttEvent } from './mqtt/subscription.ts';
+export interface MqttBrokerOptions extends PortableBrokerOptions {
+    readonly address?: string | undefined;
+    readonly clientId?: string | undefined;
+    readonly version?: MqttVersion | undefined;
+    readonly sessionExpiryMs?: number | undefined;
+    readonly keepaliveMs?: number | undefined;
+}
+export declare const MqttBrokerOptions: ServiceIdentifier<MqttBrokerOptions>;
+export declare class MqttBroker extends PortableBroker<MqttEvent> implements Broker {
+    static capabilities({ clientId }?: MqttBrokerOptions): BrokerCapabilities;
+    constructor(options?: MqttBrokerOptions, clock?: Clock, random?: Random, timers?: Timers, logger?: Logger);
 }
 
 // tenon/broker/nats
@@ -161,6 +247,69 @@ export declare class NatsBroker extends PortableBroker implements Broker {
     static readonly capabilities: BrokerCapabilities;
     constructor(options?: NatsBrokerOptions, clock?: Clock, random?: Random, timers?: Timers, logger?: Logger);
 }
+
+// tenon/broker/nats-jetstream
+
+import { type ServiceIdentifier } from 'inversify';
+import { Logger } from '../logger/logger.ts';
+import { Clock, Random, Timers } from '../runtime/runtime.ts';
+import type { Broker, BrokerCapabilities } from './broker.ts';
+import { PortableBroker } from './kit/portable-broker.ts';
+import { type NatsConnectionOptions } from './nats/link.ts';
+import { type StoredEvent } from './nats-jetstream/reader.ts';
+import { type StreamSettings } from './nats-jetstream/streams.ts';
+export interface NatsJetStreamBrokerOptions extends NatsConnectionOptions, StreamSettings {
+    readonly ackWaitMs?: number | undefined;
+    readonly from?: 'now' | 'start' | undefined;
+}
+export declare const NatsJetStreamBrokerOptions: ServiceIdentifier<NatsJetStreamBrokerOptions>;
+export declare class NatsJetStreamBroker extends PortableBroker<StoredEvent> implements Broker {
+    static readonly capabilities: BrokerCapabilities;
+    constructor(options?: NatsJetStreamBrokerOptions, clock?: Clock, random?: Random, timers?: Timers, logger?: Logger);
+}
+
+// tenon/broker/rabbitmq
+
+import { type ServiceIdentifier } from 'inversify';
+import type { BrokerDialect } from '../go-micro/go-micro.ts';
+import { Logger } from '../logger/logger.ts';
+import { Clock, Random, Timers } from '../runtime/runtime.ts';
+import type { Broker, BrokerCapabilities } from './broker.ts';
+import { PortableBroker, type PortableBrokerOptions } from './kit/portable-broker.ts';
+import { type Delivery } from './rabbitmq/subscription.ts';
+export interface RabbitMqBrokerOptions extends PortableBrokerOptions {
+    readonly address?: string | undefined;
+    readonly vhost?: string | undefined;
+    readonly queueType?: 'quorum' | 'classic' | undefined;
+    readonly unroutable?: 'accept' | 'refuse' | undefined;
+    readonly heartbeatMs?: number | undefined;
+    readonly dialect?: BrokerDialect | undefined;
+}
+export declare const RabbitMqBrokerOptions: ServiceIdentifier<RabbitMqBrokerOptions>;
+export declare class RabbitMqBroker extends PortableBroker<Delivery> implements Broker {
+    static readonly capabilities: BrokerCapabilities;
+    constructor(options?: RabbitMqBrokerOptions, clock?: Clock, random?: Random, timers?: Timers, logger?: Logger);
+}
+
+// tenon/broker/redrive
+
+import type { Timers } from '../runtime/runtime.ts';
+import type { Broker, Event } from './broker.ts';
+export interface RedriveOptions {
+    readonly to?: string | undefined;
+    readonly queue?: string | undefined;
+    readonly limit?: number | undefined;
+    readonly filter?: ((event: Event) => boolean) | undefined;
+    readonly idleMs?: number | undefined;
+    readonly signal?: AbortSignal | undefined;
+    readonly timers?: Timers | undefined;
+}
+export interface Redriven {
+    readonly moved: number;
+    readonly skipped: number;
+}
+export declare const redrivesHeader = "tenon-redrives";
+export declare function redrive(broker: Broker, topic: string, options?: RedriveOptions): Promise<Redriven>;
 
 // tenon/broker/redis
 
@@ -202,6 +351,16 @@ export declare class RedisStreamsBroker extends PortableBroker<StreamEntry> impl
     constructor(options?: RedisStreamsBrokerOptions, clock?: Clock, random?: Random, timers?: Timers, logger?: Logger);
 }
 
+// broker/delivery/running-attempts.ts, by tenon/broker/delivery
+
+import type { TenonError } from '../../errors/errors.ts';
+import type { Runtime } from '../../runtime/runtime.ts';
+export interface HandlerAttempt {
+    readonly deadline: number;
+    readonly signal: AbortSignal;
+    onAbort: ((reason: TenonError) => void) | undefined;
+}
+
 // broker/kit/delayed-events.ts, by tenon/broker/kit
 
 import type { Runtime } from '../../runtime/runtime.ts';
@@ -228,9 +387,11 @@ export declare class DelayedEvents {
 import type { Code } from '../../errors/errors.ts';
 import type { EventHeaders } from '../broker.ts';
 import type { WireRules } from './name-encoding.ts';
+import type { WildcardRules } from './wildcards.ts';
 export interface BrokerDriver<E extends IncomingEvent = IncomingEvent> {
     readonly address: string;
     readonly wire?: WireRules | undefined;
+    readonly wildcards?: WildcardRules | undefined;
     readonly endsCalls?: boolean | undefined;
     readonly maxBatch?: number | undefined;
     open(host: DriverHost): Promise<void>;
@@ -253,6 +414,7 @@ export interface OutgoingEvent {
     withdraw?: (() => boolean) | undefined;
 }
 export interface IncomingEvent {
+    readonly topic?: string | undefined;
     readonly id?: string | undefined;
     readonly headers: EventHeaders;
     readonly body: Uint8Array;
@@ -260,7 +422,9 @@ export interface IncomingEvent {
 }
 export interface ReceiveRequest {
     readonly topic: string;
+    readonly isPattern?: boolean | undefined;
     readonly queue: string | undefined;
+    readonly from?: 'start' | undefined;
     readonly mode: 'consume' | 'watch';
     readonly maxInFlight: number;
     readonly maxWaiting: number;
@@ -341,6 +505,7 @@ export declare function readPayload(payload: Buffer, reader: HeaderReader): Even
 
 // broker/kit/headers.ts, by tenon/broker/kit
 
+import type { Clock } from '../../runtime/runtime.ts';
 import type { Event, EventHeaders } from '../broker.ts';
 export declare const orderKeyHeader = "tenon-order-key";
 export declare const dedupeKeyHeader = "tenon-dedupe-key";
@@ -348,16 +513,19 @@ export declare const dedupeKeyHeader = "tenon-dedupe-key";
 // broker/kit/name-encoding.ts, by tenon/broker/kit
 
 import type { EventHeaders } from '../broker.ts';
+import type { TopicPattern, WildcardRules } from './wildcards.ts';
 export interface NameRule {
     readonly allowed: RegExp;
     readonly escape?: string | undefined;
     readonly forbids?: ((text: string) => boolean) | undefined;
     readonly maxBytes?: number | undefined;
+    readonly separator?: string | undefined;
 }
 export interface WireRules {
     readonly topic?: NameRule | undefined;
     readonly headerName?: NameRule | undefined;
     readonly headerValue?: NameRule | undefined;
+    readonly controlHeaders?: RegExp | undefined;
     readonly maxHeaderBytes?: number | undefined;
     readonly maxBodyBytes?: number | undefined;
 }
@@ -365,11 +533,12 @@ export declare class NameEncoding {
     #private;
     constructor(rule: NameRule);
     encode(text: string): string;
+    encodeWord(text: string): string;
     decode(text: string): string;
     fits(encoded: string): boolean;
 }
 
-// broker/kit/portable-broker.ts, by tenon/broker/kit, tenon/broker/nats, tenon/broker/redis, tenon/broker/redis-streams
+// broker/kit/portable-broker.ts, by tenon/broker/kafka, tenon/broker/kit, tenon/broker/mqtt, tenon/broker/nats, tenon/broker/nats-jetstream, tenon/broker/rabbitmq, tenon/broker/redis, tenon/broker/redis-streams
 
 import type { Logger } from '../../logger/logger.ts';
 import type { Clock, Random, Runtime, Timers } from '../../runtime/runtime.ts';
@@ -414,11 +583,33 @@ export declare class PortableBroker<E extends IncomingEvent = IncomingEvent> imp
     subscribe(topic: string, callback: EventCallback, options?: SubscribeOptions): Promise<Subscriber>;
     pull(topic: string, options?: SubscribeOptions): AsyncIterable<Event>;
     watch(topic: string, options?: Omit<SubscribeOptions, 'queue'>): AsyncIterable<Event>;
+    isControlHeader(name: string): boolean;
     unwrap(): unknown;
     toString(): string;
 }
 
-// broker/nats/link.ts, by tenon/broker/nats
+// broker/kit/wildcards.ts, by tenon/broker/kit
+
+export interface WildcardRules {
+    readonly one: string;
+    readonly rest: string;
+    readonly escapes?: RegExp | undefined;
+}
+
+// broker/nats-jetstream/streams.ts, by tenon/broker/nats-jetstream
+
+import type { ConsumerConfig, ConsumerInfo, JetStreamManager } from './library.ts';
+export interface StreamSettings {
+    readonly streamPrefix?: string | undefined;
+    readonly storage?: 'file' | 'memory' | undefined;
+    readonly replicas?: number | undefined;
+    readonly maxLength?: number | undefined;
+    readonly maxStreamBytes?: number | undefined;
+    readonly maxAgeMs?: number | undefined;
+    readonly duplicateWindowMs?: number | undefined;
+}
+
+// broker/nats/link.ts, by tenon/broker/nats, tenon/broker/nats-jetstream
 
 import type { DriverHost, ErrorMeaning } from '../kit/driver.ts';
 import type { WireRules } from '../kit/name-encoding.ts';

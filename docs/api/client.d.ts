@@ -4,6 +4,7 @@
 
 import type { ServiceIdentifier } from 'inversify';
 import type { EventHeaders } from '../broker/broker.ts';
+import type { CloudEventMode } from '../broker/cloud-events.ts';
 import type { Context } from '../context/context.ts';
 import type { Metadata, MetadataInit } from '../context/metadata.ts';
 import type { Dialect } from '../go-micro/go-micro.ts';
@@ -52,10 +53,22 @@ export interface MessageOptions {
     readonly schema?: Schema | undefined;
     readonly headers?: EventHeaders | undefined;
 }
+export interface PublishedCloudEvent {
+    readonly mode: CloudEventMode;
+    readonly source: string;
+    readonly type?: string | undefined;
+    readonly id?: string | undefined;
+    readonly subject?: string | undefined;
+    readonly dataschema?: string | undefined;
+    readonly extensions?: Readonly<Record<string, string>> | undefined;
+}
 export interface ClientPublishOptions {
     readonly ctx?: Context | undefined;
     readonly signal?: AbortSignal | undefined;
     readonly timeoutMs?: number | undefined;
+    readonly cloudEvent?: PublishedCloudEvent | undefined;
+    readonly delayMs?: number | undefined;
+    readonly ttlMs?: number | undefined;
     readonly orderKey?: string | undefined;
     readonly dedupeKey?: string | undefined;
 }
@@ -167,3 +180,34 @@ export interface BearerTokenOptions {
     readonly clock?: Clock | undefined;
 }
 export declare function bearerToken(source: string | (() => string | Token | Promise<string | Token>), options?: BearerTokenOptions): CallCredentials;
+
+// client/publisher-of.ts, by tenon
+
+import type { ServiceIdentifier } from 'inversify';
+import type { Schema } from '../pipeline/pipeline.ts';
+import type { Client, ClientPublishOptions } from './client.ts';
+export interface EventContract<E> {
+    readonly topic?: string | undefined;
+    readonly orderKey?: ((event: E) => string) | undefined;
+    readonly dedupeKey?: ((event: E) => string) | undefined;
+    readonly schema?: Schema | undefined;
+    readonly contentType?: string | undefined;
+}
+export interface EventsContract<T> {
+    readonly name: string;
+    readonly topics: {
+        readonly [K in keyof T & string]: string;
+    };
+    readonly events: {
+        readonly [K in keyof T & string]: EventContract<T[K]>;
+    };
+}
+export type PublisherOf<T> = {
+    readonly [K in keyof T & string]: (event: T[K], options?: ClientPublishOptions) => Promise<void>;
+};
+export type PublisherToken<T> = ServiceIdentifier<PublisherOf<T>>;
+export declare function eventsOf<T>(name: string, events: {
+    readonly [K in keyof T & string]: EventContract<T[K]>;
+}): EventsContract<T>;
+export declare function publisherOver<T>(client: Client, { topics, events }: EventsContract<T>): PublisherOf<T>;
+export declare function publisherOf<T>(contract: EventsContract<T>): PublisherToken<T>;

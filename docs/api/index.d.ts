@@ -4,7 +4,8 @@
 
 export { type AppOptions, type Backends, type Profile, run, type RunOptions, System, verify, wrap } from './app/app.ts';
 export { type ClientOf, clientOf, type ClientSource, type ClientToken, type Contract, contract, type ContractMethod, type ProtoContract, } from './client/client-of.ts';
-export { type CallOptions, Client, ClientInterceptors, ClientOptions } from './client/client.ts';
+export { type CallOptions, Client, ClientInterceptors, ClientOptions, type ClientPublishOptions, type PublishedCloudEvent, } from './client/client.ts';
+export { type EventContract, type EventsContract, eventsOf, publisherOf, type PublisherOf, type PublisherToken, publisherOver, } from './client/publisher-of.ts';
 export { bearerToken, type BearerTokenOptions, type CallCredentials, type CredentialsCall, } from './client/credentials.ts';
 export { MessageLimits } from './codec/codec.ts';
 export { Context, type ContextKey, contextKey } from './context/context.ts';
@@ -20,6 +21,7 @@ export { type BeforeCall, type CallHooks, type CallOutcome, withHooks } from './
 export type { CallHandler, Interceptor, MethodDescriptor, Schema } from './pipeline/pipeline.ts';
 export type { CallInterceptor, ErrorFilter, Guard, Pipe, PipeMetadata, ReplyTransforms } from './pipeline/enhancers.ts';
 export { Clock, Random, type Timer, Timers } from './runtime/runtime.ts';
+export { Store } from './store/store.ts';
 export { ServerInterceptors, ServerOptions } from './server/server.ts';
 export { ServiceOptions } from './service/service.ts';
 export { TransportTlsOptions } from './transport/tls.ts';

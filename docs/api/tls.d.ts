@@ -24,7 +24,7 @@ export interface ConnectionTlsOptions extends ClientTlsOptions {
     readonly insecureSkipVerify?: boolean | undefined;
 }
 
-// tls/connection.ts, by tenon, tenon/app, tenon/broker, tenon/registry, tenon/broker/kit, tenon/registry/kit, tenon/registry/kit/grpc-channel, tenon/registry/kit/http-channel, tenon/transport/grpc
+// tls/connection.ts, by tenon, tenon/app, tenon/broker, tenon/registry, tenon/store/redis, tenon/transport/nats, tenon/transport, tenon/broker/kit, tenon/registry/kit, tenon/registry/kit/grpc-channel, tenon/registry/kit/http-channel, tenon/transport/grpc
 
 import type { ConnectionOptions } from 'node:tls';
 import type { TlsOwner, TlsSeams } from './material.ts';

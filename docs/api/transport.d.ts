@@ -9,6 +9,7 @@ import type { PeerCertificate } from '../context/peer-certificate.ts';
 import type { Status } from '../context/status.ts';
 import type { Code, TenonError } from '../errors/errors.ts';
 import type { MethodDescriptor } from '../pipeline/pipeline.ts';
+import type { ConnectionSecurityCapabilities } from '../tls/connection.ts';
 export declare const defaultMaxMessageBytes: number;
 export interface Message {
     readonly headers?: Metadata | undefined;
@@ -64,7 +65,7 @@ export interface Listener {
     drain(signal?: AbortSignal): Promise<void>;
     close(): Promise<void>;
 }
-export interface TransportCapabilities {
+export interface TransportCapabilities extends ConnectionSecurityCapabilities {
     readonly network: boolean;
     readonly grpc: boolean;
     readonly security?: 'tls' | 'local' | undefined;
@@ -169,6 +170,31 @@ export declare class MemoryTransport implements Transport {
     listen(address: string, options: ListenOptions): Promise<Listener>;
     close(): Promise<void>;
     isSecure(): boolean;
+    toString(): string;
+}
+
+// tenon/transport/nats
+
+import { type ServiceIdentifier } from 'inversify';
+import { type ConnectionSecurityOptions } from '../tls/connection.ts';
+import { FrameTransport } from './frames/frame-transport.ts';
+import type { TcpTransportOptions } from './tcp.ts';
+import type { Transport, TransportCapabilities, TransportEncryption } from './transport.ts';
+export interface NatsTransportOptions extends Omit<TcpTransportOptions, 'tls' | 'serverTls' | 'backlog'>, ConnectionSecurityOptions {
+    readonly address?: string | undefined;
+    readonly timeoutMs?: number | undefined;
+    readonly prefix?: string | undefined;
+    readonly inboxPrefix?: string | undefined;
+    readonly keepaliveMs?: number | undefined;
+}
+export declare const NatsTransportOptions: ServiceIdentifier<NatsTransportOptions>;
+export declare class NatsTransport extends FrameTransport implements Transport {
+    #private;
+    static readonly capabilities: TransportCapabilities;
+    constructor(options?: NatsTransportOptions);
+    get encryption(): TransportEncryption;
+    isSecure(): boolean;
+    close(): Promise<void>;
     toString(): string;
 }
 
