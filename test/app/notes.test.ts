@@ -86,6 +86,10 @@ describe('the notes of verify', () => {
 
   it('have what a backend says of itself, at the level that it says', async () => {
     class NotedRegistry extends MemoryRegistry {
+      constructor() {
+        super();
+      }
+
       static notes(): readonly BackendNote[] {
         return [
           { level: 'warn', message: 'it is old', fix: 'take another' },

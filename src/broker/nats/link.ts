@@ -344,7 +344,10 @@ function tooOld(version = 'of an unknown version'): Error {
   return error;
 }
 
-/** The reason for which a server cannot be reached, in words that say what to do; `undefined` where it simply does not answer. */
+/**
+ * The reason for which a server cannot be reached, in words that say what to do; `undefined` where it simply does not
+ * answer.
+ */
 function unreachableReason(message: string, hasTls: boolean): string | undefined {
   const where = 'TENON_BROKER_ADDRESS says where it is';
   if (message.startsWith('unexpected response') || /in JSON|JSON input/.test(message))
