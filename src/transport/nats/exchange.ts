@@ -15,7 +15,7 @@ export interface NatsExchangeOptions {
   /** The beginning of the subjects of this process. */
   readonly inboxPrefix: string;
   /** Explains an error of the connection to NATS. */
-  explain(error: unknown): Error;
+  readonly explain: (error: unknown) => Error;
   /** Called when the connection to NATS is closed. */
   onClosed(): void;
 }
