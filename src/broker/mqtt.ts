@@ -1,6 +1,7 @@
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
 import { checkedOptions } from '../errors/checked-options.ts';
+import { Code, TenonError } from '../errors/errors.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { maskAddress } from '../internal/mask.ts';
 import { token } from '../internal/token.ts';
@@ -12,6 +13,7 @@ import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import type { Broker, BrokerCapabilities } from './broker.ts';
 import type { BrokerDriver, DriverHost, ErrorMeaning, EventSink, OutgoingEvent, ReceiveRequest } from './kit/driver.ts';
 import { invalidAddress, tooLarge } from './kit/failures.ts';
+import { deadLetterHeader } from './kit/headers.ts';
 import { NameEncoding, type WireRules } from './kit/name-encoding.ts';
 import { type DriverSetup, PortableBroker, type PortableBrokerOptions } from './kit/portable-broker.ts';
 import { groupRule, MqttWriter, packetBytes, wireRules } from './mqtt/messages.ts';
@@ -37,7 +39,8 @@ export interface MqttBrokerOptions extends PortableBrokerOptions {
    */
   readonly version?: MqttVersion | undefined;
   /**
-   * Time for which the server stores the events of a member that is away, in milliseconds. It decides itself in 3.1.1.
+   * Time for which the server stores the events of a member that is away, in milliseconds; `Infinity` for ever. It
+   * decides itself in 3.1.1.
    * @default 86_400_000
    */
   readonly sessionExpiryMs?: number | undefined;
@@ -54,6 +57,8 @@ const defaults = { version: '5', sessionExpiryMs: 86_400_000, keepaliveMs: 10_00
 const defaultAddress = '127.0.0.1';
 /** Time in seconds for which the sessions of subscriptions that are not stored survive an outage. */
 const outageS = 300;
+/** The server keeps the session without end (MQTT 5, section 3.1.2.11.2). */
+const noExpiryS = 0xffff_ffff;
 
 /**
  * Events over MQTT, acknowledged when they were handled (QoS 1). Each subscription has a connection and a session of
@@ -96,6 +101,17 @@ export class MqttBroker extends PortableBroker<MqttEvent> implements Broker {
   }
 }
 
+/** Throws INVALID_ARGUMENT (`broker.invalid_options`) for a name that a server refuses, or may. */
+function assertClientId(clientId: string | undefined): void {
+  if (clientId === undefined || /^[^\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]{1,200}$/u.test(clientId)) return;
+  const rule = 'give a text of 1 to 200 characters, none of them a control character';
+  throw new TenonError({
+    code: Code.InvalidArgument,
+    reason: 'broker.invalid_options',
+    message: `clientId of the broker "mqtt" is ${JSON.stringify(clientId)}: ${rule} (TENON_MQTT_CLIENT_ID)`,
+  });
+}
+
 /** A driver over a server of MQTT. */
 class MqttDriver implements BrokerDriver<MqttEvent> {
   readonly wildcards = { one: '+', rest: '+/#' };
@@ -117,6 +133,7 @@ class MqttDriver implements BrokerDriver<MqttEvent> {
     const all = withDefaults(defaults, options);
     const { version, keepaliveMs, clientId } = all;
     const { timers } = runtime;
+    assertClientId(clientId);
     this.#options = all;
     this.#setup = setup;
     this.#servers = new MqttServers({ address, version, keepaliveMs, timeoutMs, security, timers }, () => {
@@ -156,13 +173,19 @@ class MqttDriver implements BrokerDriver<MqttEvent> {
     await main?.end();
   }
 
-  publish([event]: readonly [OutgoingEvent]): Promise<void> {
+  publish([event]: readonly [OutgoingEvent]): Promise<unknown> {
     const main = this.#open;
     const { maxPacketBytes = Number.POSITIVE_INFINITY } = main;
     const message = this.#writer.write(event, `${this.#idBase}-${(this.#ids += 1)}`);
     const bytes = maxPacketBytes === Number.POSITIVE_INFINITY ? 0 : packetBytes(message);
     if (bytes > maxPacketBytes) throw tooLarge('mqtt', event.topic, 'an event', bytes, maxPacketBytes);
-    return main.publish(message, (withdraw) => (event.withdraw = withdraw));
+    const done = main.publish(message, (withdraw) => (event.withdraw = withdraw));
+    if (event.headers[deadLetterHeader.originalTopic] === undefined) return done;
+    return done.then((isStored) => {
+      if (isStored) return;
+      const fields = { topic: event.topic };
+      this.#setup.logger.error('a dead letter is lost: nobody has subscribed to its topic, and MQTT stores none', fields);
+    });
   }
 
   async receive(request: ReceiveRequest, sink: EventSink<MqttEvent>): Promise<MqttSubscription> {
@@ -215,7 +238,7 @@ class MqttDriver implements BrokerDriver<MqttEvent> {
     const connection = await this.#servers.connect({
       clientId: session.clientId,
       clean: !lasts || (isNew && version === '5'),
-      expiryS: lasts ? (session.isDurable ? Math.ceil(sessionExpiryMs / 1_000) : outageS) : undefined,
+      expiryS: lasts ? (session.isDurable ? Math.min(noExpiryS, Math.ceil(sessionExpiryMs / 1_000)) : outageS) : undefined,
       receiveMaximum: Math.min(65_535, maxInFlight + maxWaiting),
       onPacket: (packet) => subscription.onPacket(packet),
       onEnd,

@@ -15,6 +15,7 @@ import {
 
 type Listener<T> = (value: T) => void;
 type Callback<T extends unknown[] = []> = (error?: Error | null, ...values: T) => void;
+type PublishCallback = Callback<[packet?: { readonly reasonCode?: number }]>;
 
 interface ServerProperties {
   readonly maximumPacketSize?: number;
@@ -34,7 +35,7 @@ export interface MqttClient {
     listener: Listener<{ readonly sessionPresent: boolean; readonly properties?: ServerProperties }>,
   ): unknown;
   connect(): unknown;
-  publish(topic: string, payload: Buffer, options: object, callback: Callback): unknown;
+  publish(topic: string, payload: Buffer, options: object, callback: PublishCallback): unknown;
   subscribe(
     filter: string,
     options: object,
@@ -55,6 +56,7 @@ interface PacketSender {
 }
 
 const qosNotSupported = 0x9b;
+const noMatchingSubscribers = 0x10;
 
 /** The parts of a {@link MqttConnection}. */
 export interface ConnectionInit {
@@ -150,23 +152,23 @@ export class MqttConnection {
   }
 
   /**
-   * Resolves when the server has the message. Rejects, without a repetition, when the connection ends before. While
-   * the server takes no more, it waits: `onWaiting` gets a function that takes it back, and returns false if it is too
-   * late.
+   * Resolves when the server has the message, with false if it says that nobody has subscribed to the topic, since
+   * MQTT 5. Rejects, without a repetition, when the connection ends before. While the server takes no more, it waits:
+   * `onWaiting` gets a function that takes it back, and returns false if it is too late.
    */
-  publish(message: MqttPublication, onWaiting: (withdraw: () => boolean) => void): Promise<void> {
+  publish(message: MqttPublication, onWaiting: (withdraw: () => boolean) => void): Promise<boolean> {
     const { topic, payload, properties } = message;
     return new Promise((resolve, reject) => {
       const options = { qos: 1, ...(properties && { properties }) };
       const send = (): void => {
         this.#publishing.add(reject);
-        this.client.publish(topic, payload, options, (error) => {
+        this.client.publish(topic, payload, options, (error, packet) => {
           const refused = error && refusal('publish', error);
           // Any other error is the end of the connection, which says why.
           if (error && !(refused instanceof MqttRefusal)) return;
           if (!this.#publishing.delete(reject)) return;
           if (refused) reject(refused);
-          else resolve();
+          else resolve(packet?.reasonCode !== noMatchingSubscribers);
           this.#sendNext();
         });
       };

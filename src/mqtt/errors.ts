@@ -69,6 +69,7 @@ function ofRefusal({ step, reasonCode, message }: MqttRefusal, version: MqttVers
 
 function remedyOf(code: number, version: MqttVersion): string {
   if (code === 0x84) return `: TENON_MQTT_VERSION=${versions[version]} chooses the other version`;
+  if (code === 0x85) return ': TENON_MQTT_CLIENT_ID is the beginning of the client ids';
   if (code === sessionTakenOver) return ': give each process a client id of its own (TENON_MQTT_CLIENT_ID)';
   return '';
 }

@@ -178,6 +178,7 @@ export class NatsClient implements Nats {
       maxPayloadBytes: this.#options.maxPayloadBytes ?? maxPayloadBytes,
       tellsNobodyThere: this.#options.tellsNobodyThere ?? false,
       onMessage: (message: MessageOperation): void => this.#subscriptions.get(message.sid)?.onMessage(message),
+      onRefused: (error: NatsError): void => this.#options.listener.onRefused?.(error),
     };
     return Connection.open(init, signal);
   }

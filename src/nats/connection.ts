@@ -35,6 +35,8 @@ export interface ConnectionInit {
   /** Asks the server to say where nobody listens to a message with a reply. */
   readonly tellsNobodyThere: boolean;
   onMessage(message: MessageOperation): void;
+  /** Called with a refusal after which the server keeps the connection. */
+  onRefused(error: NatsError): void;
 }
 
 /** A PING that waits for its answer. */
@@ -205,8 +207,11 @@ export class Connection {
   /** Answers the first INFO. Nothing is said in the clear to a server that is to be spoken to over TLS. */
   #begin(info: ServerInfo): void {
     this.#info = info;
-    const { tls } = this.#init;
-    if (!tls) {
+    const { tls, tellsNobodyThere } = this.#init;
+    if (tellsNobodyThere && !info.hasHeaders) {
+      const why = 'the server has no headers, and so does not say where nobody listens: NATS 2.2 does, and later ones';
+      this.close(new NatsError('unreachable', why));
+    } else if (!tls) {
       if (info.needsTls) this.close(new NatsError('unreachable', 'the server speaks to nobody without TLS'));
       else this.#introduce(false);
     } else if (!info.hasTls) {
@@ -267,6 +272,7 @@ export class Connection {
     // told of it, as they did not ask for it again.
     const told = refusesSubscription(text) ? this.#pings : this.#pings.slice(0, 1);
     for (const { refusals } of told) refusals.push(error);
+    this.#init.onRefused(error);
   }
 
   #onBeat(beatMs: number): void {

@@ -59,6 +59,8 @@ export interface NatsListener {
   onConnected?(isFirst: boolean): void;
   /** The connection ended: messages are lost until there is another one. */
   onLost?(error: Error): void;
+  /** The server refuses a message or a subscription, and keeps the connection. Calls that wait for it fail as well. */
+  onRefused?(error: NatsError): void;
 }
 
 /**

@@ -8,6 +8,8 @@ export interface ServerInfo {
   readonly hasTls: boolean;
   /** The server speaks to nobody without TLS. */
   readonly needsTls: boolean;
+  /** Messages can have headers, as that by which a server says that nobody listens. */
+  readonly hasHeaders: boolean;
 }
 
 /** A message, for the subscription with the number `sid`. */
@@ -161,6 +163,13 @@ export class OperationReader {
   }
 }
 
+interface Info {
+  readonly max_payload?: unknown;
+  readonly tls_required?: unknown;
+  readonly tls_available?: unknown;
+  readonly headers?: unknown;
+}
+
 function infoOf(text: string): ServerInfo {
   let value: unknown;
   try {
@@ -169,9 +178,14 @@ function infoOf(text: string): ServerInfo {
     // It is no object.
   }
   if (typeof value !== 'object' || value === null) throw new MalformedOperation('its INFO is no JSON');
-  const { max_payload: max, tls_required: required, tls_available: available } = value as Record<string, unknown>;
+  const { max_payload: max, tls_required: required, tls_available: available, headers } = value as Info;
   const maxPayload = typeof max === 'number' && Number.isSafeInteger(max) && max > 0 ? max : defaultMaxPayload;
-  return { maxPayload, needsTls: required === true, hasTls: required === true || available === true };
+  return {
+    maxPayload,
+    needsTls: required === true,
+    hasTls: required === true || available === true,
+    hasHeaders: headers === true,
+  };
 }
 
 /** The credentials of a connection. */

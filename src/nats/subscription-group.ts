@@ -19,14 +19,16 @@ export class SubscriptionGroup {
 
   /**
    * Subscribes, and resolves when the server delivers. Rejects as {@link Nats.deliver} does; where it denies a subject
-   * the next call subscribes again.
+   * the next call subscribes again. `others` are further subjects whose refusal is an error of this call.
    */
-  async open(signal: AbortSignal): Promise<void> {
+  async open(signal: AbortSignal, others: readonly string[] = []): Promise<void> {
     if (!this.isOpen) this.#subscriptions = this.#subjects.map((one) => this.#client.subscribe(one, this.#onMessage));
+    const subscriptions = this.#subscriptions;
     try {
-      await this.#client.deliver([], signal, this.#subjects);
+      await this.#client.deliver([], signal, [...this.#subjects, ...others]);
     } catch (error) {
-      if (error instanceof NatsError && error.kind === 'denied') this.close();
+      // Another call may have subscribed again since.
+      if (subscriptions === this.#subscriptions && this.#isDenied(error)) this.close();
       throw error;
     }
   }
@@ -35,5 +37,10 @@ export class SubscriptionGroup {
   close(): void {
     for (const one of this.#subscriptions) one.unsubscribe();
     this.#subscriptions = [];
+  }
+
+  #isDenied(error: unknown): boolean {
+    if (!(error instanceof NatsError) || error.kind !== 'denied') return false;
+    return error.subject === undefined || this.#subjects.includes(error.subject);
   }
 }

@@ -1,13 +1,13 @@
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
 import { aCount, checkedOptions } from '../errors/checked-options.ts';
-import { textOf } from '../errors/errors.ts';
+import { Code, TenonError, textOf } from '../errors/errors.ts';
 import { withDefaults } from '../internal/defaults.ts';
 import { hostPort } from '../internal/host-port.ts';
 import { token } from '../internal/token.ts';
 import { silentLogger } from '../logger/logger.ts';
 import { NatsClient } from '../nats/client.ts';
-import { NatsError } from '../nats/nats.ts';
+import { isValidSubject, NatsError } from '../nats/nats.ts';
 import { systemRuntime } from '../runtime/system.ts';
 import { ConnectionSecurity, type ConnectionSecurityOptions, untakenSecurity } from '../tls/connection.ts';
 import { frameDefaults, FrameTransport } from './frames/frame-transport.ts';
@@ -86,6 +86,8 @@ export class NatsTransport extends FrameTransport implements Transport {
       checkedOptions('NatsTransportOptions', options, rules),
     );
     const { runtime, logger, timeoutMs } = settings;
+    assertPrefix('prefix', settings.prefix);
+    assertPrefix('inboxPrefix', settings.inboxPrefix);
     // It takes all there is: what is left to find are fields that do not exist.
     untakenSecurity({ tls, credentials }, NatsTransport.capabilities);
     const security = new ConnectionSecurity(
@@ -98,6 +100,7 @@ export class NatsTransport extends FrameTransport implements Transport {
     const exchangeOf = (): NatsExchange =>
       (exchange ??= new NatsExchange({
         runtime,
+        logger,
         timeoutMs,
         inboxPrefix: settings.inboxPrefix,
         explain: (error) => explained(error, security, addresses),
@@ -140,6 +143,13 @@ export class NatsTransport extends FrameTransport implements Transport {
   override toString(): string {
     return 'nats';
   }
+}
+
+/** Throws INVALID_ARGUMENT (`transport.invalid_address`) for what is no beginning of a subject. */
+function assertPrefix(option: string, prefix: string): void {
+  if (isValidSubject(prefix)) return;
+  const message = `NatsTransportOptions.${option} is ${JSON.stringify(prefix)}, and no beginning of a subject: write words with dots between them`;
+  throw new TenonError({ code: Code.InvalidArgument, reason: 'transport.invalid_address', message });
 }
 
 /** The error of a connection to NATS. It names the variables that say what it needs. */

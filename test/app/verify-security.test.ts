@@ -12,6 +12,7 @@ import { RedisRegistry, RedisRegistryOptions } from '../../src/registry/redis.ts
 import { Registry } from '../../src/registry/registry.ts';
 import { GrpcTransport, GrpcTransportOptions } from '../../src/transport/grpc.ts';
 import { MemoryTransport } from '../../src/transport/memory.ts';
+import { NatsTransportOptions } from '../../src/transport/nats.ts';
 import { TcpTransport, TcpTransportOptions } from '../../src/transport/tcp.ts';
 import { TransportTlsOptions } from '../../src/transport/tls.ts';
 import { Transport, type TransportCapabilities } from '../../src/transport/transport.ts';
@@ -389,14 +390,18 @@ describe('TLS and credentials of a registry and a broker', () => {
     expect(await findingsOf(redisRegistry, { bind: tls })).toEqual([]);
   });
 
-  it('are not replaced in silence by options that a function makes: the start is refused', async () => {
-    const env = { ...redisRegistry, TENON_REGISTRY_TLS_CA_FILE: '/etc/tls/pinned.crt' };
+  it.each([
+    ['RedisRegistryOptions', RedisRegistryOptions, 'REGISTRY', 'redis'],
+    ['RedisBrokerOptions', RedisBrokerOptions, 'BROKER', 'redis'],
+    ['NatsTransportOptions', NatsTransportOptions, 'TRANSPORT', 'nats'],
+  ])('are not replaced in silence by %s that a function makes: the start is refused', async (name, key, room, chosen) => {
+    const env = { [`TENON_${room}`]: chosen, [`TENON_${room}_TLS_CA_FILE`]: '/etc/tls/pinned.crt' };
     const bind = (container: Container): void =>
-      void container.bind(RedisRegistryOptions).toDynamicValue(() => ({ tls: { serverName: 'redis.internal' } }));
+      void container.bind<object>(key).toDynamicValue(() => ({ tls: { serverName: 'the.internal' } }));
     expect(await refusalOf([greeter], { profile: 'test', env, bind })).toMatchObject({
       code: Code.FailedPrecondition,
       reason: 'app.security_not_in_force',
-      message: expect.stringContaining('bind gives RedisRegistryOptions tls'),
+      message: expect.stringContaining(`bind gives ${name} tls`),
     });
   });
 

@@ -190,6 +190,31 @@ describeWithServer('MqttBroker over mosquitto', keepsAll, (server) => {
     );
 
     it(
+      'subscribes again after a restart of the server while a handler hangs, and delivers its event once more',
+      async () => {
+        const own = await ownServer({ persistent: true });
+        const { broker } = await connected(own, { version });
+        const { opened, open } = gate();
+        closing.push(open);
+        const taken: string[] = [];
+        const options = { queue, maxInFlight: 2 };
+        const hang = async (event: Event): Promise<void> => {
+          taken.push(text(event));
+          if (taken.length === 1) await opened;
+          await event.ack();
+        };
+        await broker.subscribe('slow', hang, options);
+        await publishText(broker, 'slow', 'hung');
+        await eventually('the event', () => taken.length === 1, patienceMs);
+        await own.restart();
+        await eventually('the event once more', () => taken.length >= 2, patienceMs);
+        expect(taken[1]).toBe('hung');
+        await publishedUntil(broker, 'slow', () => taken.some((one) => one.startsWith('after')));
+      },
+      longMs,
+    );
+
+    it(
       'drops the acknowledgement of a connection that is gone, and handles the event once more',
       async () => {
         const toxiproxy = new Toxiproxy();
@@ -523,6 +548,44 @@ describeWithServer('MqttBroker over mosquitto', keepsAll, (server) => {
       await Promise.all(all.map((body) => publishText(broker, 'many', body)));
       await eventually('all', () => received.texts.length >= all.length, patienceMs);
       expect(received.texts).toEqual(all);
+    },
+    longMs,
+  );
+
+  it(
+    'logs a dead letter whose topic nobody has subscribed to: MQTT does not store it',
+    async () => {
+      const { broker, logger } = await connected(server);
+      const topic = unique();
+      const refuse = (event: Event): Promise<void> => event.reject(new Error('no good'));
+      await broker.subscribe(topic, refuse, { queue });
+      const lost = (): number => logger.texts.filter((line) => line.includes('a dead letter is lost')).length;
+      await publishText(broker, topic, 'bad');
+      await eventually('the log', () => lost() === 1, patienceMs);
+      const letters = collector();
+      await broker.subscribe(`${topic}.dead-letter`, letters.receive, { queue: 'letters' });
+      await publishText(broker, topic, 'worse');
+      await eventually('the dead letter', () => letters.texts.length === 1, patienceMs);
+      expect([letters.texts, lost()]).toEqual([['worse'], 1]);
+    },
+    longMs,
+  );
+
+  it(
+    'stores events without end for a session that does not expire',
+    async () => {
+      const [topic, clientId] = [unique(), unique()];
+      const forEver = { clientId, sessionExpiryMs: Infinity };
+      const { broker: first } = await connected(server, forEver);
+      await first.subscribe(topic, (event) => event.ack(), { queue });
+      await first.disconnect();
+      const { broker: publisher } = await connected(server);
+      await publishText(publisher, topic, 'kept');
+      const { broker: second } = await connected(server, forEver);
+      const received = collector();
+      await second.subscribe(topic, received.receive, { queue });
+      await eventually('the event', () => received.texts.length > 0, patienceMs);
+      expect(received.texts).toEqual(['kept']);
     },
     longMs,
   );

@@ -162,6 +162,16 @@ describe('MqttBroker', () => {
     expect(() => new MqttBroker({ address, logger })).not.toThrow(/secret/);
   });
 
+  it.each(['', 'a\u0000b', 'line\nend', 'x'.repeat(201)])('refuses the client id %p', (clientId) => {
+    expect(() => new MqttBroker({ clientId, logger })).toThrow(
+      expect.objectContaining({
+        code: Code.InvalidArgument,
+        reason: 'broker.invalid_options',
+        message: expect.stringContaining('TENON_MQTT_CLIENT_ID'),
+      }),
+    );
+  });
+
   it('knows the ports of MQTT, with and without TLS', () => {
     const addressOf = (address: string): string => new MqttBroker({ address, logger }).address;
     expect(addressOf('one,two:1')).toBe('one:1883,two:1');
@@ -227,6 +237,11 @@ describe('refusals of MQTT', () => {
   it('of a version, and of a client id that another has, say what to set', () => {
     expect(meaning('connect', 1).said).toContain('TENON_MQTT_VERSION=3.1.1');
     expect(meaning('connect', 0x84).said).toContain('TENON_MQTT_VERSION=3.1.1');
+    expect(meaning('connect', 2, '3.1.1')).toMatchObject({
+      code: Code.InvalidArgument,
+      isFinal: true,
+      said: expect.stringContaining('TENON_MQTT_CLIENT_ID'),
+    });
     expect(meaning('connection', 0x8e)).toMatchObject({
       isFinal: true,
       said: expect.stringContaining('TENON_MQTT_CLIENT_ID'),

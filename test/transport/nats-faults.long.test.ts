@@ -8,6 +8,7 @@ import { okStatus } from '../../src/context/status.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { anySchema } from '../../src/pipeline/pipeline.ts';
 import { failureOf } from '../../src/testing/failures.ts';
+import { RecordingLogger } from '../../src/testing/recorders.ts';
 import { NatsTransport, type NatsTransportOptions } from '../../src/transport/nats.ts';
 import type { Listener, Message, Socket } from '../../src/transport/transport.ts';
 import { RawNats } from '../nats/support.ts';
@@ -69,6 +70,27 @@ async function call(transport: NatsTransport, address: string, text = 'hello'): 
   return transport.unary(address, { body: Buffer.from(text) }, { route, maxReceiveBytes: 2 ** 26 });
 }
 
+async function isAnswered(transport: NatsTransport, listener: Listener): Promise<boolean> {
+  return call(transport, listener.addr()).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** A server with a configuration that can be changed. */
+async function configured(config: string) {
+  const folder = mkdtempSync(join(tmpdir(), 'tenon-nats-transport-'));
+  closing.push(() => rmSync(folder, { recursive: true, force: true }));
+  const file = join(folder, 'nats.conf');
+  writeFileSync(file, config);
+  const server = await started({ args: ['--config', file] });
+  const configure = (changed: string): void => {
+    writeFileSync(file, changed);
+    server.signal('SIGHUP');
+  };
+  return { server, configure };
+}
+
 describe('with a server of its own', () => {
   it('ends calls when NATS dies, and makes others when it is back, without a new listener', async () => {
     const server = await started();
@@ -81,16 +103,8 @@ describe('with a server of its own', () => {
     expect(await failureOf(open.recv())).toMatchObject(lost);
     expect(await failureOf(call(client, listener.addr()))).toMatchObject(unreachable);
     await server.start();
-    let answer: Message | undefined;
-    await eventually(
-      'calls are made again',
-      async () => {
-        answer ??= await call(client, listener.addr()).catch(() => undefined);
-        return answer !== undefined;
-      },
-      patientMs,
-    );
-    expect(answer).toMatchObject({ status: { code: Code.Ok } });
+    await eventually('calls are made again', () => isAnswered(client, listener), patientMs);
+    expect(await call(client, listener.addr())).toMatchObject({ status: { code: Code.Ok } });
   });
 
   it('ends every call while NATS is restarted again and again', async () => {
@@ -121,11 +135,7 @@ describe('with a server of its own', () => {
   });
 
   it('splits what is larger than NATS takes', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'tenon-nats-transport-'));
-    closing.push(() => rmSync(folder, { recursive: true, force: true }));
-    const config = join(folder, 'nats.conf');
-    writeFileSync(config, 'max_payload: 2048\n');
-    const server = await started({ args: ['--config', config] });
+    const { server } = await configured('max_payload: 2048\n');
     const listener = await serving(transportTo(server.address));
     const client = transportTo(server.address);
     const socket = client.dial(listener.addr(), { route });
@@ -133,6 +143,48 @@ describe('with a server of its own', () => {
     void socket.send({ body });
     socket.end();
     expect(Buffer.compare((await socket.recv())?.body ?? Buffer.alloc(0), body)).toBe(0);
+  });
+
+  it('says which right NATS does not give, and makes calls when it does', async () => {
+    const user = (password: string, rights = ''): string => `{ user: ${password}, password: ${password}${rights} }`;
+    const config = (rights: string): string => `authorization { users: [${user('server')}, ${user('client', rights)}] }`;
+    const inboxes = ', permissions: { publish: ["_INBOX.>"], subscribe: ["_INBOX.>"] }';
+    const { server, configure } = await configured(config(inboxes));
+    const as = (name: string) => ({ credentials: { username: name, password: name }, handshakeTimeoutMs: 600_000 });
+    const listener = await serving(transportTo(server.address, as('server')));
+    const client = transportTo(server.address, as('client'));
+    const error = await failureOf(call(client, listener.addr()));
+    expect(error).toMatchObject(unreachable);
+    expect(error.message).toMatch(/refuses it: .*Publish to "tenon\.calls\..*TENON_TRANSPORT_USERNAME/);
+    configure(config(''));
+    await eventually('calls are made', () => isAnswered(client, listener), patientMs);
+  });
+
+  it('ends calls when its credentials are revoked, says so, and makes others when they are given back', async () => {
+    const config = (password: string): string => `authorization { user: tenon, password: ${password} }`;
+    const { server, configure } = await configured(config('first'));
+    const credentials = { username: 'tenon', password: 'first' };
+    const logger = new RecordingLogger();
+    const listener = await serving(transportTo(server.address, { credentials, logger }));
+    const client = transportTo(server.address, { credentials });
+    const open = client.dial(listener.addr(), { route });
+    void open.send({ body: Buffer.from('a') });
+    expect((await open.recv())?.body).toEqual(Buffer.from('a'));
+    configure(config('second'));
+    expect(await failureOf(open.recv())).toMatchObject(lost);
+    let message = '';
+    const refusal = async (): Promise<boolean> => {
+      ({ message } = await failureOf(call(client, listener.addr())));
+      return message.includes('refuses it');
+    };
+    await eventually('a call is refused', refusal, patientMs);
+    expect(message).toMatch(/Authorization Violation.*TENON_TRANSPORT_PASSWORD/);
+    configure(config('first'));
+    await eventually('calls are made again', () => isAnswered(client, listener), patientMs);
+    expect(logger.texts).toEqual([
+      'warn the connection to NATS is lost; it is connected to again',
+      'info connected to NATS again',
+    ]);
   });
 
   it('shows credentials, and says it when they are refused', async () => {
@@ -238,15 +290,7 @@ describeWithServer('a server of NATS', new BackendServer('nats'), (server) => {
     expect(await failureOf(socket.recv())).toMatchObject(lost);
     expect(await failureOf(call(client, listener.addr()))).toMatchObject(unreachable);
     own.resume();
-    await eventually(
-      'calls are made again',
-      () =>
-        call(client, listener.addr()).then(
-          () => true,
-          () => false,
-        ),
-      patientMs,
-    );
+    await eventually('calls are made again', () => isAnswered(client, listener), patientMs);
   });
 
   it('lets one process have a subject, and the next when that is gone', async () => {
@@ -272,6 +316,17 @@ describeWithServer('a server of NATS', new BackendServer('nats'), (server) => {
       }),
     );
     expect(answers).toEqual(Array.from({ length: 1_000 }, (_, index) => String(index)));
+  });
+
+  it('says that a connection is over which it does not know', async () => {
+    const listener = await serving(transportTo(server.address));
+    const raw = await RawNats.to(server);
+    await raw.subscribe('_INBOX.other');
+    const subject = listener.addr().slice('nats:'.length);
+    // The first one is an end, and is not answered by another.
+    for (const kind of [2, 3, 0]) await raw.publish(subject, `${String.fromCodePoint(kind)}\0\0\0\u0007more`, '_INBOX.other');
+    await eventually('two answers', () => raw.heard.length >= 2);
+    expect(raw.heard.map(({ text }) => text)).toEqual(['\u0002\0\0\0\0', '\u0002\0\0\0\0']);
   });
 
   it('refuses strangers that write to a subject of calls', async () => {

@@ -1,13 +1,16 @@
 import { describe, expect, it } from '@jest/globals';
 
-import { Code } from '../../src/errors/errors.ts';
+import { Code, type TenonError } from '../../src/errors/errors.ts';
 import { anySchema } from '../../src/pipeline/pipeline.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { failureOf, thrownBy } from '../../src/testing/failures.ts';
+import { RecordingLogger } from '../../src/testing/recorders.ts';
 import { NatsSocket, type PacketSender } from '../../src/transport/nats/nats-socket.ts';
 import { type Packet, PacketKind, readPacket, writePacket } from '../../src/transport/nats/packet.ts';
 import { ServerRotation } from '../../src/transport/nats/server-rotation.ts';
-import { NatsTransport } from '../../src/transport/nats.ts';
+import { NatsTransport, type NatsTransportOptions } from '../../src/transport/nats.ts';
+import { info, ScriptedServer } from '../nats/support.ts';
+import { closing } from '../support/closing.ts';
 import { eventually } from '../support/waiting.ts';
 
 const route = {
@@ -191,6 +194,101 @@ describe('a connection over NATS', () => {
   });
 });
 
+/**
+ * A server that answers what it is told by lines, and to messages for `greeter` that nobody listens: `denied` gives the
+ * subject of what it denies.
+ */
+function scripted(denied: (operation: string) => string | undefined, more: object = { headers: true }): ScriptedServer {
+  const numbers = new Map<string, string>();
+  return new ScriptedServer(
+    (socket) => socket.write(info(more)),
+    (socket, text) => {
+      for (const line of text.split('\r\n')) {
+        const [operation, subject = '', third = ''] = line.split(' ');
+        const deniedSubject = denied(line);
+        if (operation === 'PING') socket.write('PONG\r\n');
+        else if (deniedSubject !== undefined) {
+          const right = operation === 'SUB' ? 'Subscription' : 'Publish';
+          socket.write(`-ERR 'Permissions Violation for ${right} to "${deniedSubject}"'\r\n`);
+        } else if (operation === 'SUB') numbers.set(subject.replace(/[*]$/, ''), third);
+        else if (operation === 'PUB' && subject === 'greeter') {
+          const number = numbers.get(third.replace(/[^.]*$/, ''));
+          if (number !== undefined) socket.write(`HMSG ${third} ${number} 16 16\r\nNATS/1.0 503\r\n\r\n\r\n`);
+        }
+      }
+    },
+  );
+}
+
+function transportTo({ address }: ScriptedServer, options: NatsTransportOptions = {}): NatsTransport {
+  // What is denied is said at once, and not by a bound.
+  const patient = { timeoutMs: 600_000, handshakeTimeoutMs: 600_000, keepaliveMs: 600_000, maxReconnectMs: 10 };
+  const transport = new NatsTransport({ address, ...patient, ...options });
+  closing.push(() => transport.close());
+  return transport;
+}
+
+const callOf = (transport: NatsTransport): Promise<TenonError> =>
+  failureOf(transport.unary('nats:greeter', { body: Buffer.from('x') }, { route, maxReceiveBytes: 1_000 }));
+
+describe('a right that NATS does not give', () => {
+  it('is asked for again: an inbox that NATS denies is subscribed again at the next call', async () => {
+    let isDenied = true;
+    const server = await scripted((line) => {
+      const [operation, subject = ''] = line.split(' ');
+      return isDenied && operation === 'SUB' && subject.startsWith('_INBOX.') ? subject : undefined;
+    }).start();
+    const transport = transportTo(server);
+    const error = await callOf(transport);
+    expect(error).toMatchObject({ code: Code.Unavailable, reason: 'transport.unreachable' });
+    expect(error.message).toMatch(/refuses it: .*Subscription to "_INBOX\..*TENON_TRANSPORT_USERNAME/);
+    isDenied = false;
+    let message = '';
+    await eventually('the call gets through to NATS', async () => {
+      ({ message } = await callOf(transport));
+      return !message.includes('refuses it');
+    });
+    expect(message).toMatch(/nobody listens to greeter/);
+    expect(server.sockets).toHaveLength(1);
+  });
+
+  it('ends the call that needs it at once', async () => {
+    const server = await scripted((line) => (line.startsWith('PUB greeter') ? 'greeter' : undefined)).start();
+    const error = await callOf(transportTo(server));
+    expect(error).toMatchObject({ code: Code.Unavailable, reason: 'transport.unreachable' });
+    expect(error.message).toMatch(/refuses it: .*Publish to "greeter".*TENON_TRANSPORT_USERNAME/);
+  });
+
+  it('is no sign that somebody listens already', async () => {
+    const server = await scripted((line) => (line.startsWith('PUB greeter') ? 'greeter' : undefined)).start();
+    const error = await failureOf(transportTo(server).listen('nats:greeter', { routes: [] }));
+    expect([error.code, error.reason]).toEqual([Code.Unavailable, 'transport.cannot_listen']);
+    expect(error.message).toMatch(/Publish to "greeter".*TENON_TRANSPORT_USERNAME/);
+  });
+
+  it('is logged when it is taken from who listens', async () => {
+    const server = await scripted(() => undefined).start();
+    const logger = new RecordingLogger();
+    const listener = await transportTo(server, { logger }).listen('nats:greeter', { routes: [] });
+    closing.push(() => listener.close());
+    server.sockets[0]?.write('-ERR \'Permissions Violation for Subscription to "greeter"\'\r\n');
+    await eventually('the log', () => logger.lines.length > 0);
+    expect(logger.lines).toEqual([
+      { level: 'error', message: expect.stringContaining('calls do not reach it'), fields: expect.anything() },
+    ]);
+    expect(JSON.stringify(logger.lines, (_, value: unknown) => (value instanceof Error ? value.message : value))).toMatch(
+      /TENON_TRANSPORT_USERNAME/,
+    );
+  });
+});
+
+it('NATS without headers is refused, as it does not say where nobody listens', async () => {
+  const server = await scripted(() => undefined, {}).start();
+  const error = await callOf(transportTo(server));
+  expect(error).toMatchObject({ code: Code.Unavailable, reason: 'transport.unreachable' });
+  expect(error.message).toMatch(/NATS 2\.2/);
+});
+
 describe('addresses of NATS', () => {
   it('are tried from the one that was reached last', () => {
     const rotation = new ServerRotation('nats://a:1, [::1]:2,c', { next: () => 0.4 });
@@ -217,6 +315,15 @@ describe('NatsTransport', () => {
     const error = thrownBy(() => new NatsTransport({ address }));
     expect([error.code, error.reason]).toEqual([Code.InvalidArgument, 'transport.invalid_address']);
   });
+
+  it.each([{ prefix: 'a b' }, { prefix: 'calls.' }, { inboxPrefix: '' }, { inboxPrefix: '_INBOX.>' }])(
+    'refuses the beginning of subjects %p',
+    (options) => {
+      const error = thrownBy(() => new NatsTransport(options));
+      expect([error.code, error.reason]).toEqual([Code.InvalidArgument, 'transport.invalid_address']);
+      expect(error.message).toContain(`NatsTransportOptions.${Object.keys(options)[0]}`);
+    },
+  );
 
   it('says that NATS is not there, to who calls and to who listens', async () => {
     const transport = new NatsTransport({ address: '127.0.0.1:1', runtime: systemRuntime });

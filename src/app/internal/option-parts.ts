@@ -12,10 +12,10 @@ export const environmentLayer = 'the environment';
 /** Name of the layer of keys that decorators require and no module binds: handlers, enhancers, typed clients. */
 export const decoratorsLayer = 'decorators';
 
-/** The options that protect connections of registries and brokers. One of another layer replaces them as a whole. */
+/** The options that protect connections to a server. One of another layer replaces them as a whole. */
 export const securityFields = ['tls', 'credentials'] as const;
 
-/** True if options of a registry or a broker give one of the {@link securityFields}. */
+/** True if options of a backend give one of the {@link securityFields}. */
 export function hasSecurity(
   options: ConnectionSecurityOptions | undefined,
   field: (typeof securityFields)[number],
@@ -95,8 +95,8 @@ export class OptionParts {
 }
 
 /**
- * Throws FAILED_PRECONDITION (`app.security_not_in_force`) if a registry or a broker would be told other TLS or
- * credentials than the environment says, also where `verify` could not look.
+ * Throws FAILED_PRECONDITION (`app.security_not_in_force`) if a backend would be told other TLS or credentials for its
+ * connections to a server than the environment says, also where `verify` could not look.
  */
 function assertNoneReplaced(
   identifier: ServiceIdentifier,
@@ -105,7 +105,7 @@ function assertNoneReplaced(
 ): void {
   const room = roomOf(identifier);
   const ours = parts.findIndex(({ layer }) => layer === environmentLayer);
-  if (ours < 0 || (room !== 'registry' && room !== 'broker')) return;
+  if (ours < 0 || (room !== 'transport' && room !== 'registry' && room !== 'broker')) return;
   for (const field of securityFields) {
     const said = values.map((value) => hasSecurity(value, field));
     const replacing = said.lastIndexOf(true);

@@ -1,13 +1,16 @@
 import { textOf } from '../../errors/errors.ts';
 import { bounded } from '../../runtime/bounded.ts';
 import type { Runtime, Timer } from '../../runtime/runtime.ts';
-import { type Nats, NatsError, type NatsListener, type NatsMessage, type NatsSubscription } from '../../nats/nats.ts';
+import type { Logger } from '../../logger/logger.ts';
+import type { Nats, NatsError, NatsListener, NatsMessage, NatsSubscription } from '../../nats/nats.ts';
+import { SubscriptionGroup } from '../../nats/subscription-group.ts';
 import { NatsSocket, type PacketSender } from './nats-socket.ts';
-import { PacketKind, readPacket, writePacket } from './packet.ts';
+import { type Packet, PacketKind, readPacket, writePacket } from './packet.ts';
 
 /** Options of a {@link NatsExchange}. */
 export interface NatsExchangeOptions {
   readonly runtime: Runtime;
+  readonly logger: Logger;
   /** Makes the client. */
   readonly connect: (listener: NatsListener) => Nats;
   /** Time for NATS to be connected to, in milliseconds. */
@@ -32,7 +35,8 @@ export class NatsExchange implements PacketSender {
   readonly #sockets = new Map<string, NatsSocket>();
   /** Probes that wait for an answer, by their subjects. */
   readonly #probes = new Map<string, (isThere: boolean) => void>();
-  #inbox: NatsSubscription | undefined;
+  readonly #inbox: SubscriptionGroup;
+  readonly #listening = new Set<string>();
   #lastNumber = 0;
   #listeners = 0;
   #isLeaving = false;
@@ -42,7 +46,12 @@ export class NatsExchange implements PacketSender {
   constructor(options: NatsExchangeOptions) {
     this.#options = options;
     this.#prefix = `${options.inboxPrefix}.${options.runtime.random.uuid().replaceAll('-', '')}`;
-    this.#nats = options.connect({ onLost: (error) => this.#onLost(error) });
+    this.#nats = options.connect({
+      onConnected: (isFirst) => this.#onConnected(isFirst),
+      onLost: (error) => this.#onLost(error),
+      onRefused: (error) => this.#onRefused(error),
+    });
+    this.#inbox = new SubscriptionGroup(this.#nats, [`${this.#prefix}.*`], (message) => this.#onMessage(message));
   }
 
   get maxPayload(): number {
@@ -71,7 +80,7 @@ export class NatsExchange implements PacketSender {
   /** Opens a connection to whoever listens to a subject. */
   dial(subject: string): NatsSocket {
     const socket = this.#make(subject, true);
-    this.#ready([subject]).then(
+    this.#ready(subject).then(
       () => socket.open(),
       (error: unknown) => socket.destroy(error as Error),
     );
@@ -86,13 +95,16 @@ export class NatsExchange implements PacketSender {
       const packet = readPacket(payload);
       if (!packet || reply === undefined) return;
       if (packet.kind === PacketKind.Probe) {
-        this.send(reply, undefined, writePacket(PacketKind.Close, 0, none));
+        this.#answerClose(reply, packet);
         return;
       }
       let socket = byPeer.get(reply);
       if (!socket) {
-        // The end of a connection that is over here.
-        if (packet.number !== 0 || packet.kind !== PacketKind.Data) return;
+        // A connection that is over here, or whose beginning was lost.
+        if (packet.number !== 0 || packet.kind !== PacketKind.Data) {
+          this.#answerClose(reply, packet);
+          return;
+        }
         socket = this.#make(reply, false);
         socket.once('close', () => byPeer.delete(reply));
         byPeer.set(reply, socket);
@@ -105,11 +117,13 @@ export class NatsExchange implements PacketSender {
       if (isEnded) return;
       isEnded = true;
       subscription.unsubscribe();
+      this.#listening.delete(subject);
       this.#listeners -= 1;
       this.#closeIfIdle();
     };
     try {
-      await this.#ready([subject]);
+      await this.#ready(subject);
+      this.#listening.add(subject);
     } catch (error) {
       unsubscribe();
       throw error;
@@ -119,20 +133,22 @@ export class NatsExchange implements PacketSender {
 
   /** Returns true if somebody listens to a subject. Rejects with the error of NATS. */
   async isListenedTo(subject: string): Promise<boolean> {
-    await this.#ready([subject]);
+    await this.#ready(subject);
     const own = this.#nextSubject();
-    return new Promise((resolve) => {
-      const { timers } = this.#options.runtime;
-      const end = (isThere: boolean): void => {
-        this.#probes.delete(own);
-        timer.cancel();
-        resolve(isThere);
-      };
-      // Who listens and does not answer is there all the same.
-      const timer = timers.after(this.#options.timeoutMs, () => end(true), { keepAlive: true });
-      this.#probes.set(own, end);
-      this.send(subject, own, writePacket(PacketKind.Probe, 0, none));
-    });
+    const payload = writePacket(PacketKind.Probe, 0, none);
+    let timer: Timer | undefined;
+    try {
+      return await new Promise<boolean>((resolve, reject) => {
+        const { runtime, timeoutMs } = this.#options;
+        // Who listens and does not answer is there all the same.
+        timer = runtime.timers.after(timeoutMs, () => resolve(true), { keepAlive: true });
+        this.#probes.set(own, resolve);
+        this.#bounded((signal) => this.#nats.deliver([{ subject, reply: own, payload }], signal)).catch(reject);
+      });
+    } finally {
+      this.#probes.delete(own);
+      timer?.cancel();
+    }
   }
 
   /** Closes the connection to NATS when no listener and no connection is left that needs it. */
@@ -158,23 +174,20 @@ export class NatsExchange implements PacketSender {
     return `${this.#prefix}.${this.#lastNumber.toString(36)}`;
   }
 
-  /** Resolves when NATS is connected and has all subscriptions. */
-  async #ready(subjects: readonly string[]): Promise<void> {
-    const inbox = `${this.#prefix}.*`;
-    const subscription = (this.#inbox ??= this.#nats.subscribe(inbox, (message) => this.#onMessage(message)));
+  /** Resolves when NATS is connected and has all subscriptions. Rejects with the error of NATS. */
+  #ready(subject: string): Promise<void> {
+    return this.#bounded((signal) => this.#inbox.open(signal, [subject]));
+  }
+
+  async #bounded(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
     const { timeoutMs, runtime, explain } = this.#options;
     try {
-      await bounded((signal) => this.#nats.deliver([], signal, [inbox, ...subjects]), {
+      await bounded(work, {
         timers: runtime.timers,
         timeoutMs,
         onTimeout: (ms) => new Error(`it did not answer within ${Math.round(ms)} ms`),
       });
     } catch (error) {
-      // The next call subscribes again: a right may have been given meanwhile.
-      if (error instanceof NatsError && error.kind === 'denied' && error.subject === inbox) {
-        subscription.unsubscribe();
-        if (this.#inbox === subscription) this.#inbox = undefined;
-      }
       throw explain(error);
     }
   }
@@ -193,14 +206,34 @@ export class NatsExchange implements PacketSender {
     const packet = readPacket(payload);
     if (!packet) return;
     if (socket) socket.receive(packet, reply);
-    else if (reply !== undefined && packet.kind !== PacketKind.Close) {
-      this.send(reply, undefined, writePacket(PacketKind.Close, 0, none));
-    }
+    else if (reply !== undefined) this.#answerClose(reply, packet);
+  }
+
+  /** Tells the other end that its connection is over here. */
+  #answerClose(peer: string, { kind }: Packet): void {
+    if (kind !== PacketKind.Close) this.send(peer, undefined, writePacket(PacketKind.Close, 0, none));
+  }
+
+  #onConnected(isFirst: boolean): void {
+    if (!isFirst) this.#options.logger.info('connected to NATS again');
   }
 
   #onLost(error: Error): void {
+    this.#options.logger.warn('the connection to NATS is lost; it is connected to again', {
+      error: this.#options.explain(error),
+    });
     for (const socket of this.#sockets.values())
       socket.destroy(new Error(`the connection to NATS was lost (${textOf(error)})`));
     for (const probe of this.#probes.values()) probe(false);
+  }
+
+  /** Ends the connections whose packets NATS refuses. Whoever listens hears of it by the log alone. */
+  #onRefused(refusal: NatsError): void {
+    const { subject } = refusal;
+    if (subject === undefined) return;
+    const error = this.#options.explain(refusal);
+    if (this.#listening.has(subject))
+      this.#options.logger.error('NATS denies a subject of this process: calls do not reach it', { subject, error });
+    for (const socket of this.#sockets.values()) if (socket.peer === subject) socket.destroy(error);
   }
 }
