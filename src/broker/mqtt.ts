@@ -184,7 +184,10 @@ class MqttDriver implements BrokerDriver<MqttEvent> {
     return done.then((isStored) => {
       if (isStored) return;
       const fields = { topic: event.topic };
-      this.#setup.logger.error('a dead letter is lost: nobody has subscribed to its topic, and MQTT stores none', fields);
+      this.#setup.logger.error(
+        'a dead letter is lost: nobody has subscribed to its topic, and MQTT stores none',
+        fields,
+      );
     });
   }
 
@@ -238,7 +241,11 @@ class MqttDriver implements BrokerDriver<MqttEvent> {
     const connection = await this.#servers.connect({
       clientId: session.clientId,
       clean: !lasts || (isNew && version === '5'),
-      expiryS: lasts ? (session.isDurable ? Math.min(noExpiryS, Math.ceil(sessionExpiryMs / 1_000)) : outageS) : undefined,
+      expiryS: lasts
+        ? session.isDurable
+          ? Math.min(noExpiryS, Math.ceil(sessionExpiryMs / 1_000))
+          : outageS
+        : undefined,
       receiveMaximum: Math.min(65_535, maxInFlight + maxWaiting),
       onPacket: (packet) => subscription.onPacket(packet),
       onEnd,

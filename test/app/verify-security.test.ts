@@ -394,16 +394,19 @@ describe('TLS and credentials of a registry and a broker', () => {
     ['RedisRegistryOptions', RedisRegistryOptions, 'REGISTRY', 'redis'],
     ['RedisBrokerOptions', RedisBrokerOptions, 'BROKER', 'redis'],
     ['NatsTransportOptions', NatsTransportOptions, 'TRANSPORT', 'nats'],
-  ])('are not replaced in silence by %s that a function makes: the start is refused', async (name, key, room, chosen) => {
-    const env = { [`TENON_${room}`]: chosen, [`TENON_${room}_TLS_CA_FILE`]: '/etc/tls/pinned.crt' };
-    const bind = (container: Container): void =>
-      void container.bind<object>(key).toDynamicValue(() => ({ tls: { serverName: 'the.internal' } }));
-    expect(await refusalOf([greeter], { profile: 'test', env, bind })).toMatchObject({
-      code: Code.FailedPrecondition,
-      reason: 'app.security_not_in_force',
-      message: expect.stringContaining(`bind gives ${name} tls`),
-    });
-  });
+  ])(
+    'are not replaced in silence by %s that a function makes: the start is refused',
+    async (name, key, room, chosen) => {
+      const env = { [`TENON_${room}`]: chosen, [`TENON_${room}_TLS_CA_FILE`]: '/etc/tls/pinned.crt' };
+      const bind = (container: Container): void =>
+        void container.bind<object>(key).toDynamicValue(() => ({ tls: { serverName: 'the.internal' } }));
+      expect(await refusalOf([greeter], { profile: 'test', env, bind })).toMatchObject({
+        code: Code.FailedPrecondition,
+        reason: 'app.security_not_in_force',
+        message: expect.stringContaining(`bind gives ${name} tls`),
+      });
+    },
+  );
 
   it.each(['REGISTRY', 'BROKER'])('of the %s are noted where a variable says that there is no TLS', async (room) => {
     const variables = [`TENON_${room}_TLS_CA_FILE`, `TENON_${room}_TLS_INSECURE_SKIP_VERIFY`];

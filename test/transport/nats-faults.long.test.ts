@@ -52,11 +52,20 @@ function transportTo(address: string, options: NatsTransportOptions = {}): NatsT
 async function echo(socket: Socket): Promise<void> {
   for (;;) {
     const message = await socket.recv().catch(() => undefined);
-    if (message?.body === undefined) break;
-    await socket.send({ body: message.body });
+    if (!message) break;
+    if (message.body) await socket.send({ body: message.body });
   }
   void socket.send({ status: okStatus });
   void socket.close();
+}
+
+/** The next body of a call. */
+async function bodyFrom(socket: Socket): Promise<Buffer> {
+  for (;;) {
+    const message = await socket.recv();
+    if (!message) throw new Error('the call has ended');
+    if (message.body) return Buffer.from(message.body);
+  }
 }
 
 async function serving(transport: NatsTransport, address = '127.0.0.1:0'): Promise<Listener> {
@@ -98,7 +107,7 @@ describe('with a server of its own', () => {
     const client = transportTo(server.address);
     const open = client.dial(listener.addr(), { route });
     void open.send({ body: Buffer.from('a') });
-    expect((await open.recv())?.body).toEqual(Buffer.from('a'));
+    expect(await bodyFrom(open)).toEqual(Buffer.from('a'));
     await server.kill();
     expect(await failureOf(open.recv())).toMatchObject(lost);
     expect(await failureOf(call(client, listener.addr()))).toMatchObject(unreachable);
@@ -112,6 +121,7 @@ describe('with a server of its own', () => {
     const listener = await serving(transportTo(server.address));
     const client = transportTo(server.address);
     let isOver = false;
+    closing.push(() => (isOver = true));
     const codes = new Map<string, number>();
     const callers = Array.from({ length: 20 }, async () => {
       while (!isOver) {
@@ -142,12 +152,13 @@ describe('with a server of its own', () => {
     const body = Buffer.alloc(3_000_000, 'abcdefg');
     void socket.send({ body });
     socket.end();
-    expect(Buffer.compare((await socket.recv())?.body ?? Buffer.alloc(0), body)).toBe(0);
+    expect(Buffer.compare(await bodyFrom(socket), body)).toBe(0);
   });
 
   it('says which right NATS does not give, and makes calls when it does', async () => {
     const user = (password: string, rights = ''): string => `{ user: ${password}, password: ${password}${rights} }`;
-    const config = (rights: string): string => `authorization { users: [${user('server')}, ${user('client', rights)}] }`;
+    const config = (rights: string): string =>
+      `authorization { users: [${user('server')}, ${user('client', rights)}] }`;
     const inboxes = ', permissions: { publish: ["_INBOX.>"], subscribe: ["_INBOX.>"] }';
     const { server, configure } = await configured(config(inboxes));
     const as = (name: string) => ({ credentials: { username: name, password: name }, handshakeTimeoutMs: 600_000 });
@@ -169,7 +180,7 @@ describe('with a server of its own', () => {
     const client = transportTo(server.address, { credentials });
     const open = client.dial(listener.addr(), { route });
     void open.send({ body: Buffer.from('a') });
-    expect((await open.recv())?.body).toEqual(Buffer.from('a'));
+    expect(await bodyFrom(open)).toEqual(Buffer.from('a'));
     configure(config('second'));
     expect(await failureOf(open.recv())).toMatchObject(lost);
     let message = '';
@@ -244,7 +255,7 @@ describeWithServer('a server of NATS', new BackendServer('nats'), (server) => {
     const client = transportTo(server.address, options);
     const socket = client.dial(listener.addr(), { route });
     void socket.send({ body: Buffer.from('a') });
-    expect((await socket.recv())?.body).toEqual(Buffer.from('a'));
+    expect(await bodyFrom(socket)).toEqual(Buffer.from('a'));
     return { client, listener, socket };
   }
 
@@ -281,11 +292,11 @@ describeWithServer('a server of NATS', new BackendServer('nats'), (server) => {
 
   it('is noticed when it hangs, by both sides', async () => {
     const own = await started();
-    const listener = await serving(transportTo(own.address, { timeoutMs: 500 }));
-    const client = transportTo(own.address, { timeoutMs: 500 });
+    const listener = await serving(transportTo(own.address, { timeoutMs: 1_500 }));
+    const client = transportTo(own.address, { timeoutMs: 1_500 });
     const socket = client.dial(listener.addr(), { route });
     void socket.send({ body: Buffer.from('a') });
-    await socket.recv();
+    await bodyFrom(socket);
     own.pause();
     expect(await failureOf(socket.recv())).toMatchObject(lost);
     expect(await failureOf(call(client, listener.addr()))).toMatchObject(unreachable);
@@ -312,7 +323,7 @@ describeWithServer('a server of NATS', new BackendServer('nats'), (server) => {
         const socket = client.dial(listener.addr(), { route });
         void socket.send({ body: Buffer.from(String(index)) });
         socket.end();
-        return Buffer.from((await socket.recv())?.body ?? []).toString();
+        return String(await bodyFrom(socket));
       }),
     );
     expect(answers).toEqual(Array.from({ length: 1_000 }, (_, index) => String(index)));
@@ -324,7 +335,8 @@ describeWithServer('a server of NATS', new BackendServer('nats'), (server) => {
     await raw.subscribe('_INBOX.other');
     const subject = listener.addr().slice('nats:'.length);
     // The first one is an end, and is not answered by another.
-    for (const kind of [2, 3, 0]) await raw.publish(subject, `${String.fromCodePoint(kind)}\0\0\0\u0007more`, '_INBOX.other');
+    for (const kind of [2, 3, 0])
+      await raw.publish(subject, `${String.fromCodePoint(kind)}\0\0\0\u0007more`, '_INBOX.other');
     await eventually('two answers', () => raw.heard.length >= 2);
     expect(raw.heard.map(({ text }) => text)).toEqual(['\u0002\0\0\0\0', '\u0002\0\0\0\0']);
   });

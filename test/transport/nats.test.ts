@@ -74,20 +74,47 @@ function packet(kind: PacketKind, number: number, data: Uint8Array | string = ''
 }
 
 const window = 1024 * 1024;
+const accepted = packet(PacketKind.Credit, 0, Buffer.alloc(4));
 
 describe('a connection over NATS', () => {
-  it('sends nothing before NATS is connected, then all, in parts that NATS takes', async () => {
+  it('sends nothing before NATS is connected, one packet until it is answered, and then all', async () => {
     const { socket, sender } = opened(true, new Outbox(1_005));
-    socket.write(Buffer.alloc(2_500, 7));
+    socket.end(Buffer.alloc(2_500, 7));
     expect(sender.sent).toEqual([]);
     socket.open();
-    await eventually('all is sent', () => sender.sent.length === 3);
-    expect(sender.sent.map(({ packet: { number, data } }) => [number, data.length])).toEqual([
-      [0, 1_000],
-      [1, 1_000],
-      [2, 500],
+    expect(sender.sent).toHaveLength(1);
+    socket.receive(accepted, 'answerer');
+    await eventually('all is sent', () => sender.sent.length === 4);
+    const { Data, End } = PacketKind;
+    expect(
+      sender.sent.map(({ subject, packet: { kind, number, data } }) => [subject, kind, number, data.length]),
+    ).toEqual([
+      ['listener', Data, 0, 1_000],
+      ['answerer', Data, 1, 1_000],
+      ['answerer', Data, 2, 500],
+      ['answerer', End, 3, 0],
     ]);
-    expect(sender.sent.every(({ subject, reply }) => subject === 'listener' && reply === 'own')).toBe(true);
+    expect(sender.sent.every(({ reply }) => reply === 'own')).toBe(true);
+  });
+
+  it('is answered at once by who takes it, whatever else that has to say', () => {
+    const { socket, sender } = opened(false);
+    socket.accept();
+    expect(sender.sent.map(({ subject, reply, packet }) => [subject, reply, packet])).toEqual([
+      ['peer', 'own', { ...accepted, data: Buffer.alloc(4) }],
+    ]);
+    const talkative = opened(false);
+    talkative.socket.write('hello');
+    talkative.socket.accept();
+    expect(talkative.sender.sent.map(({ packet: { data } }) => String(data))).toEqual(['hello']);
+  });
+
+  it('is known by its subject to the listener that is told of its end before it has answered', () => {
+    const { socket, sender } = opened(true);
+    socket.write('x');
+    socket.open();
+    socket.destroy();
+    expect(sender.of(PacketKind.Close).map(({ subject, reply }) => [subject, reply])).toEqual([['listener', 'own']]);
   });
 
   it('speaks to who answered first, and closes the connection of who answers later', () => {
@@ -276,9 +303,9 @@ describe('a right that NATS does not give', () => {
     expect(logger.lines).toEqual([
       { level: 'error', message: expect.stringContaining('calls do not reach it'), fields: expect.anything() },
     ]);
-    expect(JSON.stringify(logger.lines, (_, value: unknown) => (value instanceof Error ? value.message : value))).toMatch(
-      /TENON_TRANSPORT_USERNAME/,
-    );
+    expect(
+      JSON.stringify(logger.lines, (_, value: unknown) => (value instanceof Error ? value.message : value)),
+    ).toMatch(/TENON_TRANSPORT_USERNAME/);
   });
 });
 

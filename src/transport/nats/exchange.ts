@@ -109,6 +109,9 @@ export class NatsExchange implements PacketSender {
         socket.once('close', () => byPeer.delete(reply));
         byPeer.set(reply, socket);
         onSocket(socket);
+        socket.receive(packet, reply);
+        socket.accept();
+        return;
       }
       socket.receive(packet, reply);
     });

@@ -32,6 +32,10 @@ export class NatsSocket extends Duplex {
   readonly own: string;
   readonly #sender: PacketSender;
   #peer: string;
+  /**
+   * False until the other end has named its subject. Until then a client sends one packet: others would be lost with the
+   * subscription of the listener, who may leave its subject as soon as it has taken the connection.
+   */
   #isAnswered: boolean;
   /** False until packets may be sent. */
   #isOpen: boolean;
@@ -52,6 +56,8 @@ export class NatsSocket extends Duplex {
   #isEndReceived = false;
   #isOver = false;
   #waiting: { readonly bytes: Buffer; readonly done: (error?: Error) => void } | undefined;
+  /** Set while the end of what this side sends has to wait. */
+  #waitingEnd: (() => void) | undefined;
 
   constructor({ sender, own, peer, isClient }: NatsSocketOptions) {
     super({ allowHalfOpen: true });
@@ -91,17 +97,26 @@ export class NatsSocket extends Duplex {
     this.#sendWaiting();
   }
 
+  /** Called when a listener has taken the connection: it answers at once. */
+  accept(): void {
+    if (!this.destroyed && this.#sentPackets === 0) this.#sendCredit();
+  }
+
   /** Takes a packet of the other end, whose subject is `from` if it says it. */
   receive(packet: Packet, from: string | undefined): void {
     if (this.destroyed) return;
     if (!this.#isAnswered && from !== undefined) {
       this.#isAnswered = true;
       this.#peer = from;
+      this.#take(packet);
+      this.#sendWaiting();
     } else if (from !== undefined && from !== this.#peer) {
       // Another listener of the same subject, which answered later.
       this.#sender.send(from, undefined, writePacket(PacketKind.Close, 0, none));
-      return;
-    }
+    } else this.#take(packet);
+  }
+
+  #take(packet: Packet): void {
     if (packet.kind === PacketKind.Close) {
       this.#onGone(undefined);
       return;
@@ -135,8 +150,8 @@ export class NatsSocket extends Duplex {
   }
 
   override _final(done: (error?: Error) => void): void {
-    if (this.#isOpen) this.#send(PacketKind.End, none);
-    done();
+    this.#waitingEnd = done;
+    this.#sendWaiting();
   }
 
   override _read(): void {
@@ -147,7 +162,9 @@ export class NatsSocket extends Duplex {
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     if (this.#isOpen && !this.#isOver) {
       this.#isOver = true;
-      this.#sender.send(this.#peer, undefined, writePacket(PacketKind.Close, 0, none));
+      // A listener knows a connection by the subject of its client.
+      const reply = this.#isAnswered ? undefined : this.own;
+      this.#sender.send(this.#peer, reply, writePacket(PacketKind.Close, 0, none));
     }
     this.#sender.forget(this);
     this.unref();
@@ -196,19 +213,31 @@ export class NatsSocket extends Duplex {
       this.#isEndReceived = false;
       this.push(null);
     }
-    if (this.#readBytes >= windowBytes / 2 && !this.destroyed) {
-      const credit = Buffer.alloc(4);
-      credit.writeUInt32BE(this.#readBytes);
-      this.#readBytes = 0;
-      this.#send(PacketKind.Credit, credit);
-    }
+    if (this.#readBytes >= windowBytes / 2 && !this.destroyed) this.#sendCredit();
+  }
+
+  #sendCredit(): void {
+    const credit = Buffer.alloc(4);
+    credit.writeUInt32BE(this.#readBytes);
+    this.#readBytes = 0;
+    this.#send(PacketKind.Credit, credit);
+  }
+
+  get #maySend(): boolean {
+    return this.#isOpen && !this.destroyed && (this.#isAnswered || this.#sentPackets === 0);
   }
 
   #sendWaiting(): void {
+    const end = this.#waitingEnd;
+    if (end && this.#maySend) {
+      this.#waitingEnd = undefined;
+      this.#send(PacketKind.End, none);
+      end();
+    }
     const waiting = this.#waiting;
-    if (!waiting || !this.#isOpen) return;
+    if (!waiting || !this.#maySend) return;
     let { bytes } = waiting;
-    while (bytes.length > 0 && this.#credit > 0) {
+    while (bytes.length > 0 && this.#credit > 0 && this.#maySend) {
       const length = Math.min(bytes.length, this.#credit, this.#sender.maxPayload - packetHeadBytes);
       if (length <= 0 || !this.#send(PacketKind.Data, bytes.subarray(0, length))) return;
       this.#credit -= length;
