@@ -43,7 +43,7 @@ async function started(options: ServerOptions = {}): Promise<BackendServer> {
 }
 
 function transportTo(address: string, options: NatsTransportOptions = {}): NatsTransport {
-  const transport = new NatsTransport({ address, timeoutMs: 2_000, ...options });
+  const transport = new NatsTransport({ address, timeoutMs: 20_000, ...options });
   closing.push(() => transport.close());
   return transport;
 }
@@ -149,7 +149,7 @@ describe('with a server of its own', () => {
     const listener = await serving(transportTo(server.address));
     const client = transportTo(server.address);
     const socket = client.dial(listener.addr(), { route });
-    const body = Buffer.alloc(3_000_000, 'abcdefg');
+    const body = Buffer.alloc(1_500_000, 'abcdefg');
     void socket.send({ body });
     socket.end();
     expect(Buffer.compare(await bodyFrom(socket), body)).toBe(0);
