@@ -183,7 +183,7 @@ export class NatsExchange implements PacketSender {
   }
 
   async #bounded(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
-    const { timeoutMs, runtime, explain } = this.#options;
+    const { timeoutMs, runtime } = this.#options;
     try {
       await bounded(work, {
         timers: runtime.timers,
@@ -191,7 +191,7 @@ export class NatsExchange implements PacketSender {
         onTimeout: (ms) => new Error(`it did not answer within ${Math.round(ms)} ms`),
       });
     } catch (error) {
-      throw explain(error);
+      throw this.#options.explain(error);
     }
   }
 
