@@ -26,6 +26,6 @@ export function guard(folder) {
   const child = spawn('sh', ['-c', script, 'guard', folder], { ...options, stdio: ['pipe', 'ignore', 'ignore'] });
   child.once('error', () => {});
   child.unref();
-  /** @type {import('node:net').Socket} */ (child.stdin).unref();
+  child.stdin.unref();
   return () => void child.kill('SIGKILL');
 }
