@@ -7,7 +7,7 @@ import { Logger } from '../logger/logger.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import type { Broker, BrokerCapabilities } from './broker.ts';
 import type { BrokerDriver, DriverHost, ErrorMeaning, EventSink, OutgoingEvent, ReceiveRequest } from './kit/driver.ts';
-import { deadLetterHeader, dedupeKeyHeader } from './kit/headers.ts';
+import { deadLetterHeader, dedupeKeyHeader, redrivesHeader } from './kit/headers.ts';
 import type { WireRules } from './kit/name-encoding.ts';
 import { type DriverSetup, PortableBroker } from './kit/portable-broker.ts';
 import { loadLibrary } from './nats/library.ts';
@@ -38,11 +38,13 @@ export const NatsJetStreamBrokerOptions: ServiceIdentifier<NatsJetStreamBrokerOp
   'NatsJetStreamBrokerOptions',
 );
 
+/** The first server whose consumers have names. */
+const needed = { version: '2.9', feature: 'named consumers' } as const;
 /** An error of the API, in whose words the server is out of what a stream needs. */
 const exhausted = /insufficient|maximum|exceeded|resource|too large/i;
 const noBlock = Buffer.alloc(0);
 /** Headers of events that were published before: of dead letters, and of those that are tried again. */
-const againHeaders = [deadLetterHeader.originalTopic, 'tenon-redrives'];
+const againHeaders = [deadLetterHeader.originalTopic, redrivesHeader];
 
 /**
  * Events in streams of NATS JetStream: they wait for the groups that have subscribed before, are acknowledged, and go
@@ -101,7 +103,7 @@ class JetStreamDriver implements BrokerDriver<StoredEvent> {
   constructor(options: NatsJetStreamBrokerOptions, setup: DriverSetup) {
     this.#options = options;
     this.#setup = setup;
-    this.#link = new NatsLink('nats-jetstream', setup);
+    this.#link = new NatsLink('nats-jetstream', setup, needed);
     const onNew = (topic: string, { name }: StreamPlace): void => {
       setup.logger.error('the stream was gone with its events, and is made again', { topic, stream: name });
     };
@@ -142,7 +144,7 @@ class JetStreamDriver implements BrokerDriver<StoredEvent> {
     const isBare = messageId === undefined && Object.keys(event.headers).length === 0;
     const block = isBare ? noBlock : this.#blocks.write(event.headers, messageId);
     const problem = whyNotSent('nats-jetstream', event, block, this.#link.maxPayload);
-    if (problem || typeof block === 'string') return Promise.reject(problem as Error);
+    if (problem || typeof block === 'string') return Promise.reject(problem);
     return this.#store(event, block);
   }
 
@@ -167,7 +169,8 @@ class JetStreamDriver implements BrokerDriver<StoredEvent> {
     const { name, message = '' } = error as Partial<Error>;
     if (name === 'JetStreamNotEnabled') {
       if (this.#hasStreams) return { kind: 'unreachable', said: 'does not answer for its streams' };
-      const said = `${message}: start the server with --jetstream, or bind the broker "nats"`;
+      const remedy = 'start the server with --jetstream, give the account of this user JetStream';
+      const said = `${message}: ${remedy}, or bind the broker "nats"`;
       return { kind: 'refused', code: Code.FailedPrecondition, said, isFinal: true };
     }
     if (name === 'JetStreamApiError') {
@@ -217,8 +220,11 @@ class JetStreamDriver implements BrokerDriver<StoredEvent> {
     try {
       stored = await client.publish(topic, body, options);
     } catch (error) {
+      const { name } = error as Partial<Error>;
+      // If the stream is gone and another program listens to the subject, nobody says so: it is looked for again.
+      if (name === 'TimeoutError') this.#streams.forget(topic);
       // So the library says that nobody takes the subject.
-      if ((error as Partial<Error>).name !== 'JetStreamNotEnabled') throw error;
+      if (name !== 'JetStreamNotEnabled') throw error;
       await this.#streams.renew(topic, stream);
       stored = await client.publish(topic, body, options);
     }

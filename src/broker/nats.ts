@@ -40,6 +40,7 @@ export interface NatsBrokerOptions extends NatsConnectionOptions {
 /** Container key of the {@link NatsBrokerOptions}. */
 export const NatsBrokerOptions: ServiceIdentifier<NatsBrokerOptions> = token('broker', 'NatsBrokerOptions');
 
+const needed = { version: '2.2', feature: 'headers' } as const;
 const defaultBacklog = 10_000;
 const brace = 0x7b;
 const none: EventHeaders = Object.freeze({});
@@ -91,7 +92,7 @@ class SubjectsDriver implements BrokerDriver {
   readonly #blocks = new HeaderBlocks();
 
   constructor({ dialect, maxBacklog = defaultBacklog }: NatsBrokerOptions, setup: DriverSetup) {
-    this.#link = new NatsLink('nats', setup);
+    this.#link = new NatsLink('nats', setup, needed);
     this.#setup = setup;
     this.#isGoMicro = dialect === 'go-micro';
     this.#maxBacklog = maxBacklog;
@@ -138,24 +139,25 @@ class SubjectsDriver implements BrokerDriver {
 
   async receive({ topic, isPattern, queue }: ReceiveRequest, sink: EventSink): Promise<DriverSubscription> {
     const link = this.#link;
-    const name = queue === undefined ? {} : { queue: queueNames.encode(queue) };
+    // NATS takes groups of one name for one group where their subjects overlap, and gives an event to one of them.
+    const group = queue !== undefined && isPattern === true ? `${queue}:${topic}` : queue;
+    const name = group === undefined ? {} : { queue: queueNames.encode(group) };
     let subscription: NatsSubscription | undefined;
-    let isStanding = false;
-    let refusal: Error | undefined;
+    // While it subscribes: later ones say that the right was taken away.
+    let refusals: Error[] | undefined;
     const callback = (error: Error | null, msg: Msg): void => {
-      if (error) {
-        // The right was taken away.
-        if (isStanding) sink.fail(error);
-        else refusal = error;
-      } else if (isPattern !== true || !isOfServers(msg.subject)) sink.deliver(eventOf(msg));
+      if (!error) {
+        if (isPattern !== true || !isOfServers(msg.subject)) sink.deliver(eventOf(msg));
+      } else if (refusals) refusals.push(error);
+      else sink.fail(error);
     };
     const subscribe = async (): Promise<void> => {
-      isStanding = false;
-      refusal = undefined;
+      refusals = [];
       subscription = link.connection.subscribe(topic, { ...name, callback });
       await link.flush();
+      const [refusal] = refusals;
       if (refusal) throw refusal;
-      isStanding = true;
+      refusals = undefined;
     };
     await subscribe();
     const forget = link.onReconnect(async () => {

@@ -5,7 +5,9 @@ import { systemTimers } from '../runtime/system.ts';
 import type { Broker, Event, EventHeaders } from './broker.ts';
 import { capabilitiesOf } from './kit/capabilities.ts';
 import * as failures from './kit/failures.ts';
-import { deadLetterHeader, headersWithout, orderKeyHeader } from './kit/headers.ts';
+import { deadLetterHeader, headersWithout, orderKeyHeader, redrivesHeader } from './kit/headers.ts';
+
+export { redrivesHeader };
 
 /** Options of {@link redrive}. */
 export interface RedriveOptions {
@@ -35,9 +37,6 @@ export interface Redriven {
   /** Events that stay: the filter refused them, or they do not say from which topic they came. */
   readonly skipped: number;
 }
-
-/** The header with the number of times that an event was moved out of a dead-letter topic. */
-export const redrivesHeader = 'tenon-redrives';
 
 const defaultQueue = 'tenon-redrive';
 const maxSkipped = 1_000;

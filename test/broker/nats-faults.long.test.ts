@@ -470,6 +470,20 @@ describe('NatsBroker and who may do what', () => {
     await eventually('the event', () => received.texts.length === 1);
   });
 
+  test('a subscription beyond the limit of the server is refused, and others stay', async () => {
+    const nats = await server({ args: new NatsConfig('max_subscriptions: 1').args });
+    const broker = await connected(nats.address);
+    const received = collector();
+    await broker.subscribe('one', received.receive);
+    await expect(broker.subscribe('two', () => {})).rejects.toMatchObject({
+      code: Code.ResourceExhausted,
+      reason: 'broker.refused',
+      message: expect.stringMatching(/maximum subscriptions exceeded/i),
+    });
+    await publishText(broker, 'one', 'x');
+    await eventually('the event', () => received.texts.length === 1);
+  });
+
   test('a subscription whose right is taken away ends with that error', async () => {
     const config = new NatsConfig(users('pass'));
     const nats = await server({ args: config.args });

@@ -7,8 +7,10 @@ import { deliver } from '../../src/broker/delivery.ts';
 import type { NatsConnection } from '../../src/broker/nats/library.ts';
 import type { StreamConfig } from '../../src/broker/nats-jetstream/library.ts';
 import { NatsJetStreamBroker, type NatsJetStreamBrokerOptions } from '../../src/broker/nats-jetstream.ts';
+import { redrive } from '../../src/broker/redrive.ts';
 import { Code } from '../../src/errors/errors.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
+import { NatsConfig } from '../support/nats-config.ts';
 import { BackendServer, describeWithServer } from '../support/servers.ts';
 import { expectNothingUncaught } from '../support/uncaught.ts';
 import { connected, managerOf, member, patienceMs, pendingOf, publishing, streamOf } from './nats-jetstream-support.ts';
@@ -204,6 +206,26 @@ describeWithServer('NatsJetStreamBroker over nats', new BackendServer('nats-jets
     },
   );
 
+  test('a stream that has the name, and other subjects, is an error that names both, and is not changed', async () => {
+    const { broker } = await connected(nats.address);
+    const manager = await managerOf(broker);
+    await manager.streams.add({ name: 'tenon-named', subjects: ['of.another'] });
+    const differs = {
+      code: Code.FailedPrecondition,
+      reason: 'broker.mismatch',
+      message: expect.stringMatching(
+        /stream tenon-named exists .* with subjects \["of\.another"\], and \["named"\] is wanted.*nats stream edit/,
+      ),
+    };
+    await expect(publishText(broker, 'named', 'x')).rejects.toMatchObject(differs);
+    await expect(broker.subscribe('named', () => {}, { queue: 'q' })).rejects.toMatchObject(differs);
+    expect((await manager.streams.info('tenon-named')).config.subjects).toEqual(['of.another']);
+    // Whoever puts it right need not start the program again.
+    const other = await connected(nats.address, { streamPrefix: 'own-' });
+    await publishText(other.broker, 'named', 'x');
+    await publishText(broker, 'named', 'y');
+  }, 60_000);
+
   test('a consumer with other properties is an error, and is not changed', async () => {
     const { broker } = await connected(nats.address, { ackWaitMs: 5_000 });
     const manager = await managerOf(broker);
@@ -259,7 +281,7 @@ describeWithServer('NatsJetStreamBroker over nats', new BackendServer('nats-jets
     const { stored, stop } = publishing(broker, 'removed');
     for (let time = 0; time < 3; time += 1) {
       const before = stored.length;
-      await eventually('some events', () => stored.length > before + 100, patienceMs);
+      await eventually('some events', () => stored.length > before + 60, patienceMs);
       await manager.consumers.delete(stream, 'q_removed');
       await eventually(
         'it is said',
@@ -282,7 +304,7 @@ describeWithServer('NatsJetStreamBroker over nats', new BackendServer('nats-jets
     await broker.subscribe('dropped', alone.receive);
     const manager = await managerOf(broker);
     const { stored, stop } = publishing(broker, 'dropped');
-    await eventually('some events', () => stored.length > 100, patienceMs);
+    await eventually('some events', () => stored.length > 60, patienceMs);
     await manager.streams.delete(await streamOf(broker, 'dropped'));
     await eventually(
       'it is said',
@@ -290,7 +312,7 @@ describeWithServer('NatsJetStreamBroker over nats', new BackendServer('nats-jets
       patienceMs,
     );
     const before = stored.length;
-    await eventually('more events', () => stored.length > before + 100, patienceMs);
+    await eventually('more events', () => stored.length > before + 60, patienceMs);
     await stop();
     const last = stored.at(-1) as string;
     for (const { texts } of [grouped, alone])
@@ -299,6 +321,55 @@ describeWithServer('NatsJetStreamBroker over nats', new BackendServer('nats-jets
     const missing = stored.slice(before).filter((body) => !grouped.texts.includes(body) || !alone.texts.includes(body));
     expect(missing).toEqual([]);
   }, 120_000);
+
+  test('a stream that is deleted is made again though another program listens to its subject', async () => {
+    const { broker, said } = await connected(nats.address, { timeoutMs: 500 });
+    const raw = broker.unwrap() as NatsConnection;
+    raw.subscribe('listened', { callback: () => {} });
+    await publishText(broker, 'listened', 'before');
+    const stream = await streamOf(broker, 'listened');
+    await (await managerOf(broker)).streams.delete(stream);
+    // The server cannot say that nobody stores it.
+    await expect(publishText(broker, 'listened', 'lost')).rejects.toMatchObject({ reason: 'broker.timeout' });
+    await publishText(broker, 'listened', 'after');
+    expect(await streamOf(broker, 'listened')).toBe(stream);
+    expect(said('error')).toEqual([]);
+  }, 60_000);
+
+  test('events that the stream cut off while they were in hand are acknowledged all the same', async () => {
+    const { broker, said } = await connected(nats.address, { maxLength: 2 });
+    const held: Event[] = [];
+    await broker.subscribe('cut', (event) => void held.push(event), { queue: 'q' });
+    for (let number = 1; number <= 4; number += 1) {
+      await publishText(broker, 'cut', String(number));
+      await eventually('the event', () => held.length === number, patienceMs);
+    }
+    for (const event of held) await event.ack();
+    expect(await pendingOf(broker, 'cut')).toEqual([0, 0]);
+    expect([...said('warn'), ...said('error')]).toEqual([]);
+  }, 60_000);
+
+  test('dead letters are published again by redrive, with all of their attempts before them', async () => {
+    const { broker } = await connected(nats.address);
+    let isMended = false;
+    const handled: string[] = [];
+    const handler = (event: Event): Promise<void> => {
+      if (!isMended) return Promise.reject(new Error('not yet'));
+      handled.push(`${text(event)} ${event.attempt} ${event.headers['tenon-redrives']}`);
+      return Promise.resolve();
+    };
+    const dead = collector();
+    await broker.subscribe('mended.dead-letter', dead.receive);
+    const tools = { runtime: systemRuntime, logger: new RecordingLogger() };
+    await deliver(broker, 'mended', { queue: 'q', retry: 0 }, handler, tools);
+    for (const body of ['a', 'b']) await publishText(broker, 'mended', body, { 'tenon-dedupe-key': body });
+    await eventually('the dead letters', () => dead.texts.length === 2, patienceMs);
+    isMended = true;
+    // Nobody has read as this queue before: it begins with the stored ones.
+    expect(await redrive(broker, 'mended.dead-letter', { limit: 2 })).toEqual({ moved: 2, skipped: 0 });
+    await eventually('both', () => handled.length === 2, patienceMs);
+    expect(handled.toSorted()).toEqual(['a 1 1', 'b 1 1']);
+  }, 60_000);
 
   test('a reader without a group is given each event once, though its consumer was deleted', async () => {
     const { broker } = await connected(nats.address, { ackWaitMs: 1_500 });
@@ -340,5 +411,31 @@ describeWithServer('NatsJetStreamBroker over nats without JetStream', new Backen
       message: expect.stringMatching(/--jetstream/),
     });
     expect(broker.status.state).toBe('closed');
+  });
+});
+
+const accounts = new NatsConfig(`
+accounts: {
+  STORED: { jetstream: enabled, users: [{ user: stored, password: pass }] }
+  PLAIN: { users: [{ user: plain, password: pass }] }
+}`);
+
+const someAccounts = new BackendServer('nats-jetstream', { args: accounts.args });
+
+describeWithServer('NatsJetStreamBroker where some accounts have JetStream', someAccounts, (nats) => {
+  test('an account without it is refused, and told what to do', async () => {
+    const as = (username: string): NatsJetStreamBroker => {
+      const credentials = { username, password: 'pass' };
+      return new NatsJetStreamBroker({ address: nats.address, logger: new RecordingLogger(), credentials });
+    };
+    await expect(as('plain').connect()).rejects.toMatchObject({
+      code: Code.FailedPrecondition,
+      reason: 'broker.refused',
+      message: expect.stringMatching(/not enabled for account.*give the account of this user JetStream/),
+    });
+    const stored = as('stored');
+    await stored.connect();
+    await publishText(stored, 'news', 'x');
+    await stored.disconnect();
   });
 });

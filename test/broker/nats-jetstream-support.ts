@@ -9,7 +9,7 @@ import type { Broker } from '../../src/broker/broker.ts';
 import { loadLibrary, type NatsConnection } from '../../src/broker/nats/library.ts';
 import type { JetStreamLibrary, JetStreamManager } from '../../src/broker/nats-jetstream/library.ts';
 import { NatsJetStreamBroker, type NatsJetStreamBrokerOptions } from '../../src/broker/nats-jetstream.ts';
-import { type BackendServer, startServer } from '../support/servers.ts';
+import { type BackendServer, type ServerOptions, startServer } from '../support/servers.ts';
 import { eventually, publishText, RecordingLogger } from './support.ts';
 
 export const patienceMs = 60_000;
@@ -33,8 +33,8 @@ export async function connected(address: string, options: NatsJetStreamBrokerOpt
 }
 
 /** A server that ends with the test. */
-export async function server(): Promise<BackendServer> {
-  const started = await startServer('nats-jetstream');
+export async function server(options: ServerOptions = {}): Promise<BackendServer> {
+  const started = await startServer('nats-jetstream', options);
   closing.push(() => started.dispose());
   return started;
 }
@@ -52,7 +52,7 @@ export async function pendingOf(broker: Broker, topic: string, queue = 'q'): Pro
   return [info.num_ack_pending, info.num_pending];
 }
 
-/** Publishes without pause until it is stopped, and keeps what was confirmed. */
+/** Publishes without end until it is stopped, no faster than events are handled, and keeps what was confirmed. */
 export function publishing(broker: Broker, topic: string) {
   const stored: string[] = [];
   let isOn = true;
@@ -60,8 +60,9 @@ export function publishing(broker: Broker, topic: string) {
     for (let number = 0; isOn; number += 1) {
       await publishText(broker, topic, String(number)).then(
         () => stored.push(String(number)),
-        () => sleep(5),
+        () => undefined,
       );
+      if (number % 4 === 0) await sleep(5);
     }
   })();
   return { stored, stop: () => ((isOn = false), work) };

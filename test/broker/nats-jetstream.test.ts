@@ -3,6 +3,9 @@ import { describe, expect, test } from '@jest/globals';
 import { NatsJetStreamBroker } from '../../src/broker/nats-jetstream.ts';
 import { assetName } from '../../src/broker/nats-jetstream/streams.ts';
 import { Code } from '../../src/errors/errors.ts';
+import { silentLogger as logger } from '../../src/logger/logger.ts';
+import { socketServer } from '../support/socket-server.ts';
+import { eventually } from './support.ts';
 
 describe('names of streams and consumers', () => {
   test.each([
@@ -30,3 +33,20 @@ test.each([{ maxLength: Number.NaN }, { ackWaitMs: -1 }, { replicas: 0 }, { repl
     );
   },
 );
+
+test('connect of NatsJetStreamBroker fails at a server that is too old, and says which is needed', async () => {
+  const info = { server_id: 'x', version: '2.8.4', max_payload: 1_048_576, headers: true, jetstream: true, proto: 1 };
+  let isClosed = false;
+  const address = await socketServer((socket) => {
+    socket.write(`INFO ${JSON.stringify(info)}\r\n`);
+    socket.on('data', () => socket.write('PONG\r\n'));
+    socket.on('close', () => (isClosed = true));
+  });
+  const broker = new NatsJetStreamBroker({ address, logger });
+  await expect(broker.connect()).rejects.toMatchObject({
+    code: Code.FailedPrecondition,
+    reason: 'broker.unsupported',
+    message: expect.stringMatching(/needs nats-server 2\.9 or newer: the server is 2\.8\.4, and lacks named consumers/),
+  });
+  await eventually('the end of its connection', () => isClosed);
+});

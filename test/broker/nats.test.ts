@@ -1,4 +1,7 @@
 import { readFileSync } from 'node:fs';
+import { createServer as createHttpServer } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
 
 import { describe, expect, test } from '@jest/globals';
 
@@ -72,7 +75,7 @@ describe('the headers of a message of NATS', () => {
   });
 
   test('are undefined where a message has none', () => {
-    expect(readHeaders({ _msg: { hdr: -1 }, _rdata: Buffer.from('x') } as unknown as Msg)).toBeUndefined();
+    expect(readHeaders({ _msg: { hdr: -1 }, _rdata: Buffer.from('x') })).toBeUndefined();
   });
 });
 
@@ -179,6 +182,27 @@ describe('connect of NatsBroker', () => {
     });
   });
 
+  test.each([
+    ['HTTP', () => createHttpServer()],
+    ['TLS', () => createTlsServer()],
+  ])('fails at a server of %s, which waits for its client to speak, and leaves no connection', async (_what, make) => {
+    const server = make();
+    let open = 0;
+    server.on('connection', (socket: Socket) => {
+      open += 1;
+      socket.on('close', () => (open -= 1));
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    await expect(new NatsBroker({ address, logger, timeoutMs }).connect()).rejects.toMatchObject({
+      code: Code.Unavailable,
+      reason: 'broker.unreachable',
+      message: expect.stringMatching(/did not answer within 200 ms.*TENON_BROKER_ADDRESS/),
+    });
+    await eventually('the end of its connection', () => open === 0);
+    await new Promise((resolve) => server.close(resolve));
+  });
+
   test('fails at a server that hangs up at once', async () => {
     const address = await socketServer((socket) => socket.destroy());
     await expect(new NatsBroker({ address, logger, timeoutMs }).connect()).rejects.toMatchObject({
@@ -193,8 +217,8 @@ describe('connect of NatsBroker', () => {
     });
     await expect(new NatsBroker({ address, logger, timeoutMs }).connect()).rejects.toMatchObject({
       code: Code.FailedPrecondition,
-      reason: 'broker.refused',
-      message: expect.stringMatching(/2\.1\.9 has no headers: 2\.2 or newer/),
+      reason: 'broker.unsupported',
+      message: expect.stringMatching(/needs nats-server 2\.2 or newer: the server is 2\.1\.9, and lacks headers/),
     });
   });
 

@@ -9,6 +9,8 @@ import { deadLetterWord } from './wildcards.ts';
 export const orderKeyHeader = 'tenon-order-key';
 /** Header of an event's deduplication key: events with the same key are handled once. */
 export const dedupeKeyHeader = 'tenon-dedupe-key';
+/** Header with the number of times that an event was moved out of a dead-letter topic. */
+export const redrivesHeader = 'tenon-redrives';
 
 // Error messages in headers are cut at this length.
 const longestText = 1_000;

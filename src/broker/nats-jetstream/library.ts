@@ -39,6 +39,12 @@ export interface ConsumerConfig {
   readonly max_ack_pending?: number | undefined;
   readonly inactive_threshold?: number | undefined;
   readonly mem_storage?: boolean | undefined;
+  readonly headers_only?: boolean | undefined;
+  readonly backoff?: readonly number[] | undefined;
+  readonly max_batch?: number | undefined;
+  readonly max_expires?: number | undefined;
+  readonly max_bytes?: number | undefined;
+  readonly priority_policy?: string | undefined;
 }
 
 /** A consumer at the server. */
@@ -82,9 +88,9 @@ export interface JetStreamClient {
 
 /** The library. */
 export interface JetStreamLibrary {
-  jetstream(connection: NatsConnection, options: { timeout: number }): JetStreamClient;
-  jetstreamManager(
+  readonly jetstream: (connection: NatsConnection, options: { timeout: number }) => JetStreamClient;
+  readonly jetstreamManager: (
     connection: NatsConnection,
     options?: { checkAPI: boolean; timeout: number },
-  ): Promise<JetStreamManager>;
+  ) => Promise<JetStreamManager>;
 }

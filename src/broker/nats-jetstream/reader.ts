@@ -1,9 +1,10 @@
 import { TenonError } from '../../errors/errors.ts';
-import { backoffMs } from '../../internal/backoff.ts';
+import type { Backoff } from '../../internal/backoff.ts';
 import { pause } from '../../runtime/bounded.ts';
 import { retrying } from '../../runtime/retrying.ts';
 import type { Timer } from '../../runtime/runtime.ts';
 import type { DriverSubscription, EventSink, IncomingEvent, ReceiveRequest } from '../kit/driver.ts';
+import { FailureLog } from '../kit/failure-log.ts';
 import type { DriverSetup } from '../kit/portable-broker.ts';
 import type { Msg, NatsSubscription } from '../nats/library.ts';
 import type { NatsLink } from '../nats/link.ts';
@@ -43,7 +44,24 @@ const inactiveMs = 300_000;
 const noHeaders = Object.freeze({});
 const ack = '+ACK';
 const working = '+WPI';
+/** Properties of a consumer without which it delivers no events, or not all of each, or not as often as is needed. */
+const decisive = [
+  'ack_policy',
+  'max_deliver',
+  'filter_subject',
+  'deliver_subject',
+  'headers_only',
+  'backoff',
+  'max_batch',
+  'max_expires',
+  'max_bytes',
+  'priority_policy',
+] as const satisfies readonly (keyof ConsumerConfig)[];
 const backoff = { initialMs: 50, maxMs: 5_000 } as const;
+const recoverMs = 50;
+// A server that starts answers for its streams a moment later.
+const warnAfter = 5;
+const troubled = 'the stream of a subscription does not answer; it is tried again';
 
 /**
  * Reads a topic through a consumer: the durable one of a group, or one of its own. It asks for as many events as it has
@@ -60,6 +78,7 @@ export class PullReader implements DriverSubscription<StoredEvent> {
   readonly #ending = new AbortController();
   /** Delivered events that are not acknowledged, by their sequence: true for those in hand, false after a `nack`. */
   readonly #open = new Map<number, boolean>();
+  readonly #log: FailureLog;
   readonly #forget: () => void;
   readonly #monitor: Timer;
   #name: string;
@@ -75,14 +94,13 @@ export class PullReader implements DriverSubscription<StoredEvent> {
   #heardAtMs: number;
   #isScheduled = false;
   #isRecovering = false;
-  /** Attempts to make it again since the last event came. */
-  #failures = 0;
   #attaching: Promise<void> = Promise.resolve();
 
   constructor(setup: ReaderSetup) {
     const { request, runtime, link, ackWaitMs = defaultAckWaitMs } = setup;
     const { topic, queue, mode } = request;
     this.#setup = setup;
+    this.#log = new FailureLog(setup.logger, { broker: 'nats-jetstream', topic });
     this.#isWatch = mode === 'watch';
     this.#isDurable = queue !== undefined && !this.#isWatch;
     this.#ackWaitMs = ackWaitMs;
@@ -165,6 +183,8 @@ export class PullReader implements DriverSubscription<StoredEvent> {
 
   async close(): Promise<void> {
     const { link, manager } = this.#setup;
+    // It may be made anew, and then has not been stopped.
+    if (!this.#isEnded) await this.stop();
     if (this.#isDurable || !this.#stream || !link.current) return;
     await (await manager()).consumers.delete(this.#stream.name, this.#name);
   }
@@ -206,8 +226,7 @@ export class PullReader implements DriverSubscription<StoredEvent> {
       consumers.delete(stream.name, this.#name).catch(() => undefined);
       this.#name = this.#newName();
     }
-    const always = ['ack_policy', 'max_deliver', 'filter_subject', 'deliver_subject'] as const;
-    const checked = ackWaitMs === undefined ? always : ([...always, 'ack_wait'] as const);
+    const checked = ackWaitMs === undefined ? decisive : ([...decisive, 'ack_wait'] as const);
     const { info, isNew } = await streams.consumer(stream, this.#name, this.#config(), checked);
     if (isNew && this.#wasThere && !this.#isWatch) {
       const fields = { topic, stream: stream.name, consumer: this.#name, from: this.#floorNow + 1 };
@@ -231,6 +250,8 @@ export class PullReader implements DriverSubscription<StoredEvent> {
     this.#outstanding = 0;
     this.#heardAtMs = this.#setup.runtime.clock.monotonicMs();
     this.resume();
+    await link.flush();
+    this.#log.succeeded();
   }
 
   /** The stream is another one: what was delivered was of the one before, and means nothing to it. */
@@ -295,8 +316,7 @@ export class PullReader implements DriverSubscription<StoredEvent> {
     // $JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.<of the consumer>.<time>.<pending>, or two more before.
     const parts = reply.split('.');
     const at = parts.length >= 11 ? 6 : 4;
-    const [attempt = 1, seq = 0] = [Number(parts[at]), Number(parts[at + 1])];
-    this.#failures = 0;
+    const [attempt, seq] = [Number(parts[at]), Number(parts[at + 1])];
     this.#outstanding = Math.max(0, this.#outstanding - 1);
     const isKnown = this.#open.get(seq) === true;
     if (seq > this.#lastSeen) this.#lastSeen = seq;
@@ -341,6 +361,7 @@ export class PullReader implements DriverSubscription<StoredEvent> {
       const { ack_floor: acked } = await consumers.info(this.#stream.name, this.#name);
       this.#floor = Math.max(this.#floor, acked.stream_seq);
     } catch (error) {
+      if (isForbidden(error)) return this.#setup.sink.fail(error);
       if (!isNotFound(error)) throw error;
       this.#recover('it was not found');
     }
@@ -351,7 +372,9 @@ export class PullReader implements DriverSubscription<StoredEvent> {
       await this.#attach();
     } catch (error) {
       // Without a connection the next one does it.
-      if (this.#setup.link.current && !this.#isEnded) this.#recover(error);
+      if (!this.#setup.link.current || this.#isEnded) return;
+      if (isHopeless(error)) this.#setup.sink.fail(error);
+      else this.#recover(error);
     }
   }
 
@@ -361,23 +384,20 @@ export class PullReader implements DriverSubscription<StoredEvent> {
     this.#isRecovering = true;
     const { runtime, streams, request, sink, link, logger } = this.#setup;
     logger.debug('a consumer does not answer as it should', { topic: request.topic, consumer: this.#name, reason });
-    const { timers, random } = runtime;
+    const { signal } = this.#ending;
     const attach = async (): Promise<void> => {
-      this.#failures += 1;
-      await pause(
-        timers,
-        backoffMs(this.#failures, () => random.next(), backoff),
-        this.#ending.signal,
-      );
+      // Without a connection the next one does it.
       if (!link.current || this.#isEnded) return;
       streams.forget(request.topic);
       await this.#attach();
     };
-    const onFailure = (error: unknown): number => {
-      if (TenonError.is(error)) throw error;
-      return 0;
+    const onFailure = (error: unknown, _delayMs: number, { failures }: Backoff): void => {
+      if (isHopeless(error)) throw error;
+      if (link.current && failures >= warnAfter) this.#log.failed(troubled, error);
     };
-    void retrying(attach, { runtime, backoff, signal: this.#ending.signal, keepAlive: false, onFailure })
+    // A consumer that is removed again and again is not made without pause.
+    void pause(runtime.timers, recoverMs * (1 + runtime.random.next()), signal)
+      .then(() => retrying(attach, { runtime, backoff, signal, keepAlive: false, onFailure }))
       .catch((error: unknown) => {
         if (!this.#isEnded) sink.fail(error);
       })
@@ -387,4 +407,9 @@ export class PullReader implements DriverSubscription<StoredEvent> {
   async #tell(reply: string, word: string): Promise<void> {
     await this.#setup.link.connection.request(reply, word, { timeout: this.#setup.timeoutMs });
   }
+}
+
+/** True for an error that another attempt does not change: another consumer of the name, a right that is lacking. */
+function isHopeless(error: unknown): boolean {
+  return TenonError.is(error) || isForbidden(error);
 }

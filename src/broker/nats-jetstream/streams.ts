@@ -144,8 +144,11 @@ export class Streams {
     } catch (error) {
       // Another process was quicker.
       const there = [nameInUse, subjectsOverlap].includes(codeOf(error)) ? await this.#find(topic) : undefined;
-      if (!there) throw error;
-      return there;
+      if (there) return there;
+      if (codeOf(error) !== nameInUse) throw error;
+      const { name, subjects } = (await streams.info(config.name)).config;
+      const remedy = `add the subject (nats stream edit ${name}), or choose another streamPrefix`;
+      throw mismatch('nats-jetstream', `the stream ${name}`, 'subjects', config.subjects, subjects, remedy);
     }
   }
 

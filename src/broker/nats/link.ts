@@ -1,14 +1,21 @@
 import { Code } from '../../errors/errors.ts';
-import { Backoff } from '../../internal/backoff.ts';
 import { hostPort, parseHostPorts } from '../../internal/host-port.ts';
 import { maskAddress } from '../../internal/mask.ts';
-import { bounded, pause } from '../../runtime/bounded.ts';
+import { bounded } from '../../runtime/bounded.ts';
+import { repeatedly } from '../../runtime/retrying.ts';
 import type { BrokerCapabilities } from '../broker.ts';
 import type { DriverHost, ErrorMeaning } from '../kit/driver.ts';
-import { invalidAddress } from '../kit/failures.ts';
+import { invalidAddress, tooOld } from '../kit/failures.ts';
 import type { WireRules } from '../kit/name-encoding.ts';
 import type { DriverSetup, PortableBrokerOptions } from '../kit/portable-broker.ts';
-import { loadLibrary, type NatsConnection, type NatsLibrary, type NatsProtocol, type NatsStatus } from './library.ts';
+import {
+  loadLibrary,
+  type NatsConnection,
+  type NatsLibrary,
+  type NatsProtocol,
+  type NatsStatus,
+  type ServerInfo,
+} from './library.ts';
 import { controlHeader, subjectRule } from './messages.ts';
 
 /** The NATS that a broker connects to. */
@@ -23,6 +30,13 @@ export interface NatsConnectionOptions extends PortableBrokerOptions {
    * @default 5_000
    */
   readonly timeoutMs?: number | undefined;
+}
+
+/** The oldest server that will do. */
+export interface NeededServer {
+  readonly version: string;
+  /** What older ones lack. */
+  readonly feature: string;
 }
 
 /** The protection of connections that brokers on NATS take. */
@@ -55,6 +69,8 @@ interface Session {
   readonly protocol: NatsProtocol;
   readonly sinceMs: number;
   readonly flushes: Set<Flush>;
+  readonly ended: Promise<unknown>;
+  readonly onEnd: (error: unknown) => void;
 }
 
 const nobody: ReadonlySet<string> = new Set();
@@ -67,8 +83,8 @@ const rules = { topic: subjectRule, controlHeaders: controlHeader } as const sat
 export class NatsLink {
   readonly #broker: string;
   readonly #setup: DriverSetup;
+  readonly #needed: NeededServer;
   readonly #addresses: readonly { readonly host: string; readonly port: number }[];
-  readonly #backoff: Backoff;
   /** Called after each reconnect. They do not reject. */
   readonly #followers = new Set<() => Promise<void>>();
   #library: NatsLibrary | undefined;
@@ -81,8 +97,9 @@ export class NatsLink {
   #lastError: unknown = new Error('the connection is lost');
   #wire: WireRules = rules;
 
-  constructor(broker: string, setup: DriverSetup) {
-    const { address = defaultAddress, runtime } = setup;
+  /** @param needed the first version of the server that will do, and what it has */
+  constructor(broker: string, setup: DriverSetup, needed: NeededServer) {
+    const { address = defaultAddress } = setup;
     const found = parseHostPorts(address.replaceAll(/(^|,)\s*(?:nats|tls):\/\//g, '$1'), defaultPort);
     if (!found) {
       const remedy = 'write host:port, several separated by commas (TENON_BROKER_ADDRESS)';
@@ -90,8 +107,8 @@ export class NatsLink {
     }
     this.#broker = broker;
     this.#setup = setup;
+    this.#needed = needed;
     this.#addresses = found;
-    this.#backoff = new Backoff(runtime.random, backoff);
   }
 
   get address(): string {
@@ -120,10 +137,13 @@ export class NatsLink {
   /** Connects, and reports outages to the host from then on. */
   async open(host: DriverHost): Promise<void> {
     this.#closing = new AbortController();
+    const { signal } = this.#closing;
     this.#host = host;
-    this.#backoff.succeeded();
     this.#library ??= await this.#load();
-    await this.#connect();
+    await this.#connect(signal);
+    const { runtime } = this.#setup;
+    // A process that does nothing but receive lives on while the server is away, as it does while it is connected.
+    void repeatedly(() => this.#stayConnected(signal), { runtime, backoff, signal, keepAlive: true });
   }
 
   close(): void {
@@ -180,8 +200,6 @@ export class NatsLink {
     switch (name) {
       case 'TimeoutError':
         return { kind: 'timeout' };
-      case 'TooOldError':
-        return { kind: 'refused', code: Code.FailedPrecondition, said: message };
       case 'AuthorizationError':
       case 'UserAuthenticationExpiredError':
         return { kind: 'refused', code: Code.Unauthenticated, said: message };
@@ -191,6 +209,8 @@ export class NatsLink {
       case 'InvalidSubjectError':
         return { kind: 'refused', code: Code.InvalidArgument, said: message, isFinal: true };
       case 'ProtocolError':
+        if (isLimitOfSubscriptions(message))
+          return { kind: 'refused', code: Code.ResourceExhausted, said: message, isFinal: true };
         return /authenti|authori[sz]/i.test(message)
           ? { kind: 'refused', code: Code.Unauthenticated, said: message }
           : { kind: 'unreachable', said: `has closed the connection, saying "${message}"` };
@@ -212,23 +232,23 @@ export class NatsLink {
   }
 
   /** Tries the addresses, each once, and takes the first connection into use. */
-  async #connect(): Promise<void> {
+  async #connect(signal: AbortSignal): Promise<Session> {
     const count = this.#addresses.length;
     for (let tried = 1; ; tried += 1) {
       try {
-        this.#use(await this.#dial());
-        return;
+        const session = await this.#dial(signal);
+        this.#use(session);
+        return session;
       } catch (error) {
-        if (tried >= count || this.#closing.signal.aborted) throw error;
+        if (tried >= count || signal.aborted) throw error;
         this.#at = (this.#at + 1) % count;
       }
     }
   }
 
-  async #dial(): Promise<Session> {
+  async #dial(signal: AbortSignal): Promise<Session> {
     const { NatsConnectionImpl: Connection, ProtocolHandler: Protocol } = this.#library as NatsLibrary;
     const { security, timeoutMs, runtime } = this.#setup;
-    const { signal } = this.#closing;
     const { host = '', port = 0 } = this.#addresses[this.#at] ?? {};
     const { tls, username, password, token } = security;
     const connection = new Connection({
@@ -248,7 +268,7 @@ export class NatsLink {
     connection.protocol = protocol;
     try {
       await bounded(protocol.dialLoop(), { timers: runtime.timers, signal });
-      if (connection.info?.headers !== true) throw tooOld(connection.info?.version);
+      this.#assertNewEnough(connection.info);
     } catch (error) {
       // The library leaves the socket of a server that accepts a connection and says nothing.
       protocol.raceTimer?.cancel();
@@ -256,7 +276,18 @@ export class NatsLink {
       if ((error as Partial<Error> | undefined)?.name !== 'TimeoutError') throw error;
       throw new Error(`it accepts connections, and did not answer within ${timeoutMs} ms`, { cause: error });
     }
-    return { connection, protocol, sinceMs: runtime.clock.monotonicMs(), flushes: new Set() };
+    let onEnd: Session['onEnd'] = () => {};
+    const ended = new Promise((resolve) => {
+      onEnd = resolve;
+    });
+    return { connection, protocol, sinceMs: runtime.clock.monotonicMs(), flushes: new Set(), ended, onEnd };
+  }
+
+  /** To a server without headers the library would send them all the same, and be thrown out. */
+  #assertNewEnough({ headers, version = 'of an unknown version' }: Partial<ServerInfo> = {}): void {
+    const { version: least, feature } = this.#needed;
+    if (headers === true && isAtLeast(version, least)) return;
+    throw tooOld(this.#broker, `nats-server ${least}`, `the server is ${version}, and lacks ${feature}`);
   }
 
   #use(session: Session): void {
@@ -283,7 +314,10 @@ export class NatsLink {
   #onStatus(session: Session, { type, error }: NatsStatus): void {
     const { protocol, flushes } = session;
     if (type === 'error' && error) {
-      const { name, subject = '', operation } = error as Error & { subject?: string; operation?: string };
+      const { name, message, subject = '', operation } = error as Error & { subject?: string; operation?: string };
+      // It does not say which: all that wait to be subscribed hear of it.
+      if (isLimitOfSubscriptions(message))
+        for (const { subjects, reject } of flushes) if (subjects === nobody) reject(error);
       if (name !== 'PermissionViolationError' || operation !== 'publish') return;
       const isAbout = ({ subjects, refusals }: Flush): boolean => subjects.has(subject) && !refusals.has(subject);
       [...flushes].find(isAbout)?.refusals.set(subject, error);
@@ -300,36 +334,38 @@ export class NatsLink {
     this.#session = undefined;
     this.#lastError = error;
     end(session, error);
-    const { clock } = this.#setup.runtime;
-    if (clock.monotonicMs() - session.sinceMs >= stableMs) this.#backoff.succeeded();
     this.#at = (this.#at + 1) % this.#addresses.length;
     this.#host?.away(error);
-    void this.#reconnect();
   }
 
-  /** Connects again, without end, until the broker is disconnected. */
-  async #reconnect(): Promise<void> {
-    const { signal } = this.#closing;
-    const { timers } = this.#setup.runtime;
-    while (!signal.aborted && !this.#session) {
-      await pause(timers, this.#backoff.failed(), signal);
-      if (signal.aborted) return;
-      try {
-        await this.#connect();
-      } catch (error) {
-        if (signal.aborted) return;
+  /** Connects if there is no connection, then waits for its end. Rejects if there was none, or only for a moment. */
+  async #stayConnected(signal: AbortSignal): Promise<number> {
+    const session = this.#session ?? (await this.#connectAgain(signal));
+    const error = await session.ended;
+    const { clock, random } = this.#setup.runtime;
+    if (clock.monotonicMs() - session.sinceMs < stableMs) throw error;
+    return random.next() * backoff.initialMs;
+  }
+
+  async #connectAgain(signal: AbortSignal): Promise<Session> {
+    let session: Session;
+    try {
+      session = await this.#connect(signal);
+    } catch (error) {
+      if (!signal.aborted) {
         this.#lastError = error;
         this.#host?.away(error);
       }
+      throw error;
     }
-    if (signal.aborted) return;
-    const session = this.#session;
     await Promise.all(Array.from(this.#followers, (follower) => follower()));
-    if (session && session === this.#session) this.#host?.back();
+    if (session === this.#session) this.#host?.back();
+    return session;
   }
 }
 
-function end({ protocol, flushes }: Session, error: unknown): void {
+function end({ protocol, flushes, onEnd }: Session, error: unknown): void {
+  onEnd(error);
   for (const { reject } of flushes) reject(error);
   flushes.clear();
   // A socket whose peer does not read would wait to be written.
@@ -337,11 +373,16 @@ function end({ protocol, flushes }: Session, error: unknown): void {
   protocol.close(error).catch(() => undefined);
 }
 
-/** The library would send headers all the same, and the server would close the connection. */
-function tooOld(version = 'of an unknown version'): Error {
-  const error = new Error(`nats-server ${version} has no headers: 2.2 or newer is needed`);
-  error.name = 'TooOldError';
-  return error;
+function isLimitOfSubscriptions(text: string): boolean {
+  return /maximum subscriptions/i.test(text);
+}
+
+/** True if the version of a server is at least `least`, or is none that can be compared. */
+function isAtLeast(version: string, least: string): boolean {
+  const [has, wants] = [version, least].map((text) => /^v?(\d+)\.(\d+)/.exec(text)?.slice(1).map(Number));
+  const [major = 0, minor = 0] = has ?? [];
+  const [leastMajor = 0, leastMinor = 0] = wants ?? [];
+  return !has || major > leastMajor || (major === leastMajor && minor >= leastMinor);
 }
 
 /**

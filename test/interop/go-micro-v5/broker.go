@@ -8,12 +8,15 @@ import (
 
 	"go-micro.dev/v5/broker"
 	"go-micro.dev/v5/broker/nats"
+	"go-micro.dev/v5/broker/rabbitmq"
 )
 
 func brokerOf(name, address string) (broker.Broker, error) {
 	switch name {
 	case "nats":
 		return nats.NewNatsBroker(broker.Addrs(address)), nil
+	case "rabbitmq":
+		return rabbitmq.NewBroker(broker.Addrs("amqp://guest:guest@" + address)), nil
 	default:
 		return nil, fmt.Errorf("there is no broker %q", name)
 	}
