@@ -15,11 +15,17 @@ import {
 
 type Listener<T> = (value: T) => void;
 type Callback<T extends unknown[] = []> = (error?: Error | null, ...values: T) => void;
-type PublishCallback = Callback<[packet?: { readonly reasonCode?: number }]>;
+type PublishCallback = Callback<[packet?: { readonly messageId?: number }]>;
 
 interface ServerProperties {
   readonly maximumPacketSize?: number;
   readonly receiveMaximum?: number;
+}
+
+interface ReceivedPacket {
+  readonly cmd: string;
+  readonly messageId?: number;
+  readonly reasonCode?: number;
 }
 
 /** The parts of a client of the library that are used. Its own types need those of browsers. */
@@ -29,6 +35,7 @@ export interface MqttClient {
   handleMessage: (packet: PublishPacket, done: Callback) => void;
   on(event: 'error', listener: Listener<Error>): unknown;
   on(event: 'close', listener: () => void): unknown;
+  on(event: 'packetreceive', listener: Listener<ReceivedPacket>): unknown;
   on(event: 'disconnect', listener: Listener<{ readonly reasonCode?: number }>): unknown;
   on(
     event: 'connect',
@@ -94,6 +101,8 @@ export class MqttConnection {
   readonly #socket: Socket;
   readonly #publishing = new Set<(error: unknown) => void>();
   readonly #waiting = new Set<WaitingPublish>();
+  /** Ids of messages to topics that nobody has subscribed to, until their publishers are told. */
+  readonly #unmatched = new Set<number>();
   #maxPublishing = maxPublishing;
   #isOpen = false;
   #isEnded = false;
@@ -168,7 +177,7 @@ export class MqttConnection {
           if (error && !(refused instanceof MqttRefusal)) return;
           if (!this.#publishing.delete(reject)) return;
           if (refused) reject(refused);
-          else resolve(packet?.reasonCode !== noMatchingSubscribers);
+          else resolve(packet?.messageId === undefined || !this.#unmatched.delete(packet.messageId));
           this.#sendNext();
         });
       };
@@ -234,6 +243,11 @@ export class MqttConnection {
     client.on('error', (error) => {
       this.#lastError ??= refusal('connect', error);
       this.#socket.destroy();
+    });
+    client.on('packetreceive', ({ cmd, messageId, reasonCode }) => {
+      // Publishers are not given it by the library.
+      if (reasonCode === noMatchingSubscribers && cmd === 'puback' && messageId !== undefined)
+        this.#unmatched.add(messageId);
     });
     client.on('disconnect', ({ reasonCode = 0 }) => {
       if (reasonCode >= 0x80)

@@ -31,7 +31,7 @@ const stream = Buffer.from(
 );
 
 const operations = [
-  { kind: 'info', info: { maxPayload: 1024, hasTls: true, needsTls: true } },
+  { kind: 'info', info: { maxPayload: 1024, hasTls: true, needsTls: true, hasHeaders: true } },
   { kind: 'pong' },
   { kind: 'message', subject: 'micro.nats.watch', sid: 1, reply: undefined, payload: 'hello' },
   { kind: 'message', subject: 'micro.nats.query', sid: 2, reply: '_INBOX.a', payload: '' },
@@ -89,7 +89,7 @@ describe('OperationReader', () => {
   it('takes the default for a max_payload that is none', () => {
     for (const max of ['"x"', 'null', '-1', '0', '1e400']) {
       const [operation] = read(new OperationReader(maxPayloadBytes), `INFO {"max_payload":${max}}\r\n`);
-      expect(operation).toEqual({ kind: 'info', info: { maxPayload: 1_048_576, hasTls: false, needsTls: false } });
+      expect(operation).toEqual({ kind: 'info', info: { maxPayload: 1_048_576, hasTls: false, needsTls: false, hasHeaders: false } });
     }
   });
 });

@@ -320,10 +320,12 @@ describe('a server of frames', () => {
     await eventually('the call', () => taken.length === 1);
     const drained = other.drain();
     await late.sees('the farewell', farewell);
-    late.send(unaryCall(2), rawFrame(5, 0, 0));
+    // A call whose further frames are on their way too ends no other call.
+    late.send(rawFrame(1, 0, 2, path('Bidi')), rawFrame(2, 0x80, 2, body('x')), rawFrame(4, 0, 2, hex('00 00 00 01')));
+    late.send(rawFrame(3, 0, 2, hex('01')), unaryCall(3), rawFrame(5, 0, 0));
     await late.sees('the pong', ({ type }) => type === 6);
     expect(taken).toHaveLength(1);
-    expect(late.frames.some(({ id }) => id === 2)).toBe(false);
+    expect(late.frames.some(({ id }) => id > 1)).toBe(false);
     void taken[0]!.send({ status: okStatus });
     await drained;
     await other.close();

@@ -195,9 +195,10 @@ class ServerConnection extends FrameConnection {
 
   protected override onCall(id: number, flags: number): void {
     if (id <= this.lastId) throw new FrameError(`call ${id} after call ${this.lastId}`);
-    // The call crossed the GOAWAY, from which the client knows that this server does not process it.
-    if (this.isLeaving) return;
     this.lastId = id;
+    // The call crossed the GOAWAY, from which the client knows that this server does not process it. Further frames of
+    // it may be on their way.
+    if (this.isLeaving) return;
     const { cursor, fields } = this;
     const { side, routes, deferredWatch, maxCalls } = this.#listener;
     const deadline = (flags & Flag.Timeout) === 0 ? undefined : side.clock.monotonicMs() + cursor.varint();
