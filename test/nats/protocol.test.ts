@@ -18,7 +18,7 @@ function read(reader: OperationReader, bytes: Buffer | string): ServerOperation[
 
 const stream = Buffer.from(
   [
-    'INFO {"max_payload":1024,"tls_required":true}\r\n',
+    'INFO {"max_payload":1024,"tls_required":true,"headers":true}\r\n',
     'PONG\r\n',
     'MSG micro.nats.watch 1 5\r\nhello\r\n',
     'msg  micro.nats.query 2 _INBOX.a 0\r\n\r\n',
@@ -89,7 +89,10 @@ describe('OperationReader', () => {
   it('takes the default for a max_payload that is none', () => {
     for (const max of ['"x"', 'null', '-1', '0', '1e400']) {
       const [operation] = read(new OperationReader(maxPayloadBytes), `INFO {"max_payload":${max}}\r\n`);
-      expect(operation).toEqual({ kind: 'info', info: { maxPayload: 1_048_576, hasTls: false, needsTls: false, hasHeaders: false } });
+      expect(operation).toEqual({
+        kind: 'info',
+        info: { maxPayload: 1_048_576, hasTls: false, needsTls: false, hasHeaders: false },
+      });
     }
   });
 });
