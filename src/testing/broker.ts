@@ -1,5 +1,6 @@
 import type { BrokerCapabilities } from '../broker/broker.ts';
 import type { Case, TestApi } from './api.ts';
+import { deadLetterCases } from './internal/broker-dead-letter-cases.ts';
 import { iterationCases } from './internal/broker-iteration-cases.ts';
 import { lifecycleCases } from './internal/broker-lifecycle-cases.ts';
 import { messageCases } from './internal/broker-message-cases.ts';
@@ -16,6 +17,7 @@ export const brokerCases: readonly Case<BrokerHarness>[] = [
   ...lifecycleCases,
   ...topicCases,
   ...scheduleCases,
+  ...deadLetterCases,
 ];
 
 /** True if a case applies to a broker with these capabilities and a harness with these limits. */
@@ -30,6 +32,7 @@ export function concerns(
     durableOnMemberDeath,
     competing,
     bodyLimit: harness.maxBodyBytes !== undefined,
+    keepsDeadLetters: capabilities.replay || capabilities.deadLetterQueue !== undefined,
   };
   return (requires ?? '')
     .split(' ')

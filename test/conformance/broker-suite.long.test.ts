@@ -243,6 +243,43 @@ class GivesEventsThePattern extends MemoryBroker {
   }
 }
 
+/** Hands the dead letters of a pattern to its subscribers as well. */
+class HandsDeadLettersToPatterns extends MemoryBroker {
+  override async subscribe(topic: string, callback: EventCallback, options?: SubscribeOptions): Promise<Subscriber> {
+    const subscriber = await super.subscribe(topic, callback, options);
+    if (!topic.endsWith('.>')) return subscriber;
+    const dead = await super.subscribe(topic.replace(/>$/, '*.dead-letter'), callback, options);
+    return {
+      ...subscriber,
+      unsubscribe: async (signal) => void (await Promise.all([subscriber, dead].map((one) => one.unsubscribe(signal)))),
+    };
+  }
+}
+
+/** Keeps dead letters for the queue `dead-letter`, also before it subscribes. */
+class KeepsDeadLetters extends MemoryBroker {
+  override async publish(topic: string, message: BrokerMessage, options?: PublishOptions): Promise<void> {
+    if (topic.endsWith('.dead-letter'))
+      await (await super.subscribe(topic, () => undefined, { queue: 'dead-letter' })).unsubscribe();
+    return super.publish(topic, message, options);
+  }
+}
+
+/** Keeps dead letters unless somebody has subscribed to a pattern. */
+class TakesAPatternForAReader extends KeepsDeadLetters {
+  #hasPattern = false;
+
+  override subscribe(topic: string, callback: EventCallback, options?: SubscribeOptions): Promise<Subscriber> {
+    this.#hasPattern ||= topic.endsWith('.>');
+    return super.subscribe(topic, callback, options);
+  }
+
+  override publish(topic: string, message: BrokerMessage, options?: PublishOptions): Promise<void> {
+    if (topic.endsWith('.dead-letter') && this.#hasPattern) return Promise.resolve();
+    return super.publish(topic, message, options);
+  }
+}
+
 class TakesTheRestForOneWord extends MemoryBroker {
   override subscribe(topic: string, callback: EventCallback, options?: SubscribeOptions): Promise<Subscriber> {
     return super.subscribe(topic.replace(/>$/, '*'), callback, options);
@@ -375,6 +412,9 @@ class IgnoresSecurity extends MemoryBroker {
     super.init({ address, timeoutMs });
   }
 }
+
+const waitingDeadLetters =
+  'dead letters under a pattern wait for the queue that subscribed to them, and no group of the pattern has them';
 
 const broken: readonly [string, Broken, readonly string[]][] = [
   [
@@ -570,6 +610,16 @@ const broken: readonly [string, Broken, readonly string[]][] = [
     ],
   ],
   [
+    'one whose patterns match dead letters',
+    HandsDeadLettersToPatterns,
+    [waitingDeadLetters, 'the dead letters of a pattern go to the topic of each event'],
+  ],
+  [
+    'one that drops dead letters where a pattern matches them',
+    TakesAPatternForAReader,
+    [waitingDeadLetters, 'the dead letters of a pattern go to the topic of each event'],
+  ],
+  [
     'one that ignores delayMs',
     scheduling((options) => ({ ...options, delayMs: undefined })),
     ['an event with delayMs is delivered after its time'],
@@ -603,10 +653,24 @@ describe('the suite of brokers', () => {
     expect(new Set(await failing(TakesLittle, names.slice(0, 2)))).toEqual(new Set(names.slice(0, 2)));
   });
 
+  it('holds a broker that keeps dead letters to it', async () => {
+    const names = [
+      'a dead letter of which no queue has heard is kept',
+      'a dead letter of which only patterns have heard is kept, and comes once',
+    ];
+    const keeps = { capabilities: { ...MemoryBroker.capabilities, deadLetterQueue: 'dead-letter' } };
+    expect(await failing(KeepsDeadLetters, names, keeps)).toEqual([]);
+    expect(await failing(MemoryBroker, names, keeps)).toEqual(names);
+    expect(await failing(TakesAPatternForAReader, names, keeps)).toEqual(names.slice(1));
+  });
+
   it('asks for cases by what a broker can do, and by the bounds of its harness', () => {
     const { capabilities } = MemoryBroker;
     expect(concerns('bodyLimit', capabilities)).toBe(false);
     expect(concerns('ack bodyLimit', capabilities, strict)).toBe(true);
+    expect(concerns('keepsDeadLetters', capabilities)).toBe(false);
+    expect(concerns('keepsDeadLetters', { ...capabilities, deadLetterQueue: 'graves' })).toBe(true);
+    expect(concerns('keepsDeadLetters', { ...capabilities, replay: true })).toBe(true);
     expect(concerns('!groups', { ...capabilities, groups: false })).toBe(true);
     expect(concerns('!wildcards', { ...capabilities, wildcards: undefined })).toBe(true);
     // These two are the rule, and said by those that are exceptions.
