@@ -76,6 +76,12 @@ export interface PublishOptions extends BrokerCallOptions {
   readonly ttlMs?: number | undefined;
   /** Key of the event. Events of one key are delivered in the order of publishing, with the capability `order`. */
   readonly orderKey?: string | undefined;
+  /**
+   * Waits while the broker is away, until the time-out, instead of failing at once. An event whose connection was lost
+   * is sent again, and may come twice.
+   * @default false
+   */
+  readonly waitForReady?: boolean | undefined;
 }
 
 /** Options of receiving events. */
@@ -178,6 +184,11 @@ export interface BrokerCapabilities extends ConnectionSecurityCapabilities {
   readonly attempts: boolean;
   /** The server has dead-letter queues of its own. */
   readonly deadLetter: boolean;
+  /**
+   * Name of the queue for which dead letters are stored, whoever else has subscribed to their topic.
+   * @default dead letters are stored as other events are
+   */
+  readonly deadLetterQueue?: string | undefined;
   /** Events of a topic are delivered in the order of publishing. */
   readonly order: boolean;
   /** A subscription can begin with events of the past. */
@@ -196,7 +207,8 @@ export interface BrokerCapabilities extends ConnectionSecurityCapabilities {
  * the capability `ack`, at most once without it; on a persistent broker no event is lost once `publish` has resolved.
  *
  * Methods may be called concurrently. While the broker is away `connect` and `publish` reject with UNAVAILABLE
- * (`broker.unreachable`), naming broker and address; the event was not published as far as is known. Subscriptions
+ * (`broker.unreachable`), naming broker and address; the event was not published as far as is known. With
+ * `waitForReady` that is after the time-out of the call. Subscriptions
  * survive an outage. A call past its time-out is DEADLINE_EXCEEDED (`broker.timeout`), an aborted one CANCELLED
  * (`call.cancelled`). Before `connect` and after `disconnect` calls reject with FAILED_PRECONDITION
  * (`broker.not_connected`). A call that the server refuses, for lack of rights or memory, is `broker.refused`, with the
@@ -216,6 +228,11 @@ export interface Broker {
   /** The address of the server: `host:port`, or a name for a broker without one. */
   readonly address: string;
   readonly status: BrokerStatus;
+  /**
+   * Calls `listener` after each change of `status.state`. Returns a function that ends this.
+   * @default the broker cannot tell
+   */
+  onStatus?(listener: () => void): () => void;
   /** Capabilities of this instance. @default those of its class */
   readonly capabilities?: BrokerCapabilities | undefined;
   /**

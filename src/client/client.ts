@@ -126,6 +126,12 @@ export interface ClientPublishOptions {
   readonly orderKey?: string | undefined;
   /** Key of the event for subscribers with deduplication, which handle events of one key once. */
   readonly dedupeKey?: string | undefined;
+  /**
+   * Waits for the broker, until the time-out, instead of failing at once while it is away. Give a `dedupeKey`: an event
+   * whose connection was lost is sent again.
+   * @default false
+   */
+  readonly waitForReady?: boolean | undefined;
 }
 
 /** The client's end of a call that is made message by message: Go Micro's `Stream`. */

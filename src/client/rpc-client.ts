@@ -41,6 +41,7 @@ import type { CallOnNode } from './internal/call-on-node.ts';
 import { readUnaryReply, unaryOverSocket } from './internal/unary-reply.ts';
 import { cloudEventOf } from './internal/cloud-event.ts';
 import { cancellableReplies, cancellableReply } from './internal/cancellable-call.ts';
+import { connectBroker } from './internal/connect-broker.ts';
 import { openStream } from './internal/open-stream.ts';
 import { deadlineOf, type Forward, OutgoingContext, outgoingMetadata } from './internal/outgoing.ts';
 import { microCalling } from './internal/go-micro.ts';
@@ -211,13 +212,13 @@ export class RpcClient implements Client {
     const { cloudEvent } = options;
     const plain = { headers, body: data };
     const sent = cloudEvent ? cloudEventOf(cloudEvent, message, plain, this.#router.runtime) : plain;
-    const { ctx, timeoutMs, orderKey, delayMs, ttlMs } = options;
-    checkNumber('timeoutMs', timeoutMs);
+    const { ctx, orderKey, delayMs, ttlMs, waitForReady } = options;
+    checkNumber('timeoutMs', options.timeoutMs);
     ctx?.throwIfAborted();
     const signal =
       options.signal && ctx ? AbortSignal.any([options.signal, ctx.signal]) : (options.signal ?? ctx?.signal);
-    await this.#broker.connect({ signal, timeoutMs });
-    const publishOptions = { signal, timeoutMs, orderKey, delayMs, ttlMs };
+    const timeoutMs = await connectBroker(this.#broker, options, signal, this.#router.runtime);
+    const publishOptions = { signal, timeoutMs, orderKey, delayMs, ttlMs, waitForReady };
     await this.#broker.publish(message.topic, sent, publishOptions);
   }
 

@@ -21,6 +21,26 @@ const brokers: [string, (redis: RedisServer) => Broker][] = [
 ];
 
 describeWithRedis('brokers while redis is away', () => {
+  test.each(brokers)('%s: a publish that waits for the broker is handled when redis is back', async (_name, make) => {
+    const redis = await redisServer({ persistent: true });
+    const broker = make(redis);
+    await broker.connect();
+    const received = collector();
+    await broker.subscribe('news', received.receive);
+    await redis.kill();
+    const options = { waitForReady: true, timeoutMs: 60_000 } as const;
+    const waiting = ['a', 'b', 'c'].map((body) =>
+      broker.publish('news', { headers: {}, body: Buffer.from(body) }, options),
+    );
+    await noticed(broker);
+    await redis.start();
+    await Promise.all(waiting);
+    if (broker instanceof RedisStreamsBroker)
+      await eventually('all events', () => ['a', 'b', 'c'].every((body) => received.texts.includes(body)));
+    await broker.disconnect();
+    await redis.dispose();
+  });
+
   test.each(brokers)(
     '%s: calls reject with broker.unreachable, and work again when redis is back',
     async (name, make) => {

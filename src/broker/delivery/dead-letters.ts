@@ -1,6 +1,7 @@
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { Broker, Event } from '../broker.ts';
-import { deadLetterHeaders, deadLetterTopicOf, orderKeyHeader } from '../kit/headers.ts';
+import { publishDeadLetter } from '../kit/dead-letter.ts';
+import { deadLetterTopicOf } from '../kit/headers.ts';
 
 /** Most events whose first failure is remembered. */
 const maxRemembered = 10_000;
@@ -51,14 +52,13 @@ export class DeadLetters {
   async publish(topic: string, event: Event, attempts: number, failure: unknown): Promise<void> {
     const { broker, runtime } = this.#init;
     const { clock } = runtime;
-    const headers = deadLetterHeaders(event, {
+    await publishDeadLetter((...all) => broker.publish(...all), topic, event, {
       attempts,
       failure,
       firstFailedMs: this.#firstFailedMs.get(keyOf(event)),
       clock,
       isControlHeader: (name) => broker.isControlHeader?.(name) ?? false,
     });
-    await broker.publish(topic, { headers, body: event.body }, { orderKey: event.headers[orderKeyHeader] });
   }
 }
 

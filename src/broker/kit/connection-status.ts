@@ -1,6 +1,8 @@
 import type { TenonError } from '../../errors/errors.ts';
+import { quietly } from '../../internal/quietly.ts';
 import type { Logger } from '../../logger/logger.ts';
-import type { Clock } from '../../runtime/runtime.ts';
+import { pause } from '../../runtime/bounded.ts';
+import type { Clock, Timers } from '../../runtime/runtime.ts';
 import type { BrokerStatus } from '../broker.ts';
 
 /** The parts of a {@link ConnectionStatus}. */
@@ -14,6 +16,7 @@ export interface ConnectionStatusInit {
 export class ConnectionStatus {
   readonly #init: ConnectionStatusInit;
   #current: BrokerStatus;
+  readonly #listeners = new Set<() => void>();
 
   constructor(init: ConnectionStatusInit) {
     this.#init = init;
@@ -31,7 +34,7 @@ export class ConnectionStatus {
     if (state === 'away') {
       this.#init.logger.info('the broker answers again', { broker: this.#init.broker, address });
     }
-    this.#change('connected', lastError);
+    this.#set('connected', lastError);
   }
 
   away(address: string, error: TenonError): void {
@@ -43,14 +46,33 @@ export class ConnectionStatus {
     }
     const { broker, logger } = this.#init;
     logger.warn('the connection to the broker is lost; it is tried again', { broker, address, error });
-    this.#change('away', error);
+    this.#set('away', error);
   }
 
   closed(): void {
-    if (this.#current.state !== 'closed') this.#change('closed', this.#current.lastError);
+    if (this.#current.state !== 'closed') this.#set('closed', this.#current.lastError);
   }
 
-  #change(state: BrokerStatus['state'], lastError: TenonError | undefined): void {
+  /** Calls a listener after each change of state. Returns a function that ends this. */
+  onChange(listener: () => void): () => void {
+    const own = (): void => listener();
+    this.#listeners.add(own);
+    return () => void this.#listeners.delete(own);
+  }
+
+  /** Resolves at the next change of state, after a time, and when `signal` aborts. */
+  async changed(timers: Timers, timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
+    const change = new AbortController();
+    const forget = this.onChange(() => change.abort());
+    const either = signal ? AbortSignal.any([change.signal, signal]) : change.signal;
+    await pause(timers, timeoutMs, either, { keepAlive: true });
+    forget();
+  }
+
+  #set(state: BrokerStatus['state'], lastError: TenonError | undefined): void {
     this.#current = { state, sinceMs: this.#init.clock.monotonicMs(), lastError };
+    const failed = (error: unknown): void =>
+      this.#init.logger.warn('a listener to the state of the broker failed', { broker: this.#init.broker, error });
+    for (const listener of this.#listeners) quietly(listener, undefined, failed);
   }
 }

@@ -34,6 +34,7 @@ export const deadLetterHeader = {
   firstFailedAt: 'tenon-first-failed-at',
   lastFailedAt: 'tenon-last-failed-at',
   originalTopic: 'tenon-original-topic',
+  headers: 'tenon-dead-letter-headers',
 } as const;
 
 /** The failure of an event that becomes a dead letter. */

@@ -36,6 +36,9 @@ export interface InFlightInit<E extends IncomingEvent> {
   readonly onDemand: () => void;
 }
 
+// An event whose dead letter is refused would come back at once, without end.
+const unstoredDelayMs = 1_000;
+
 /** A resolved promise, for calls that have nothing to wait for. */
 export const settled: Promise<void> = Promise.resolve();
 
@@ -155,7 +158,7 @@ export class InFlightEvents<E extends IncomingEvent> {
       this.#drop(event);
       this.#onSlotFree();
     } catch (error) {
-      if (this.#unsettled.has(event)) await this.nack(event, 0);
+      if (this.#unsettled.has(event)) await this.nack(event, unstoredDelayMs);
       throw error;
     }
   }

@@ -31,6 +31,7 @@ import * as failures from './failures.ts';
 import { orderKeyHeader, withOrderKey } from './headers.ts';
 import { type EventConsumer, settled } from './in-flight.ts';
 import { headerBytes, WireEncoding } from './name-encoding.ts';
+import { publishWhenReady } from './publish-when-ready.ts';
 import { PublishBatch } from './publishing.ts';
 import { withSchedule } from './scheduling.ts';
 import { Subscription, type SubscriptionHost } from './subscription.ts';
@@ -138,6 +139,10 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
     return this.#status.current;
   }
 
+  onStatus(listener: () => void): () => void {
+    return this.#status.onChange(listener);
+  }
+
   get capabilities(): BrokerCapabilities {
     return (this.#capabilities ??= classCapabilities(this, this.#options));
   }
@@ -179,6 +184,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   }
 
   publish(topic: string, message: BrokerMessage, options?: PublishOptions): Promise<void> {
+    if (options?.waitForReady === true) return this.#publishWhenReady(topic, message, options);
     try {
       return this.#publish(topic, message, options);
     } catch (error) {
@@ -234,6 +240,13 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
     const timeoutMs = options?.timeoutMs ?? (driver.endsCalls ? undefined : this.#settings.timeoutMs);
     if (timeoutMs === undefined && options?.signal === undefined) return done;
     return this.#bounded(done, `publish to "${topic}"`, { signal: options?.signal, timeoutMs }, event);
+  }
+
+  #publishWhenReady(topic: string, message: BrokerMessage, options: PublishOptions): Promise<void> {
+    const { timeoutMs = this.#settings.timeoutMs, signal, delayMs, ttlMs, orderKey } = options;
+    const publish = (leftMs: number): Promise<void> =>
+      this.publish(topic, message, { timeoutMs: leftMs, signal, delayMs, ttlMs, orderKey });
+    return publishWhenReady({ status: this.#status, runtime: this.#runtime, timeoutMs, signal, publish });
   }
 
   /** Adds the times of the event to its headers. */

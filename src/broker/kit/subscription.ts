@@ -5,11 +5,12 @@ import { pause } from '../../runtime/bounded.ts';
 import type { Runtime, Timer } from '../../runtime/runtime.ts';
 import type { BrokerMessage, Event, EventHeaders, PublishOptions } from '../broker.ts';
 import { AckBatch } from './ack-batch.ts';
+import { publishDeadLetter } from './dead-letter.ts';
 import type { DriverSubscription, EventSink, IncomingEvent, ReceiveRequest } from './driver.ts';
 import { watched } from './event-sources.ts';
 import * as failures from './failures.ts';
 import { FailureLog } from './failure-log.ts';
-import { deadLetterHeaders, deadLetterTopicOf, orderKeyHeader } from './headers.ts';
+import { deadLetterTopicOf } from './headers.ts';
 import { type EventConsumer, InFlightEvents, settled, type Settlement } from './in-flight.ts';
 import type { WireEncoding } from './name-encoding.ts';
 import { PollLoop } from './poll-loop.ts';
@@ -224,15 +225,13 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
       this.#host.logger.error('an event is dropped: it was refused, and has no dead-letter topic', fields);
       return false;
     }
-    const headers = deadLetterHeaders(event, {
+    await publishDeadLetter((...all) => this.#host.publish(...all), deadLetter, event, {
       attempts: event.attempt,
       failure: cause,
       firstFailedMs: undefined,
       clock: this.#host.runtime.clock,
       isControlHeader: (name) => this.#host.isControlHeader(name),
     });
-    const message = { headers, body: event.body };
-    await this.#host.publish(deadLetter, message, { orderKey: event.headers[orderKeyHeader] });
     this.#host.logger.error('an event went to its dead-letter topic: it was refused', { ...fields, deadLetter });
     return false;
   }

@@ -15,6 +15,10 @@ describe('the state of a PortableBroker', () => {
   test('goes from connected to away, back and to closed, and each change is logged once', async () => {
     const { broker, driver, timers, logger, said } = await stage();
     expect(broker.status).toEqual({ state: 'connected', sinceMs: 0, lastError: undefined });
+    const heard: string[] = [];
+    const forgotten = broker.onStatus(() => heard.push('never'));
+    broker.onStatus(() => heard.push(broker.status.state));
+    forgotten();
     await timers.advance(10);
     driver.host?.away(away());
     driver.host?.away(new Error('still gone'));
@@ -31,6 +35,7 @@ describe('the state of a PortableBroker', () => {
     await broker.connect();
     await broker.disconnect();
     expect(broker.status.state).toBe('closed');
+    expect(heard).toEqual(['away', 'connected', 'closed']);
     expect([said('warn'), said('info')]).toEqual([
       ['the connection to the broker is lost; it is tried again'],
       ['the broker answers again'],
@@ -613,7 +618,31 @@ describe('a rejected event', () => {
     driver.publishing = () => Promise.reject(away());
     driver.last.send('1');
     await expect(held[0]?.reject()).rejects.toMatchObject({ reason: 'broker.unreachable' });
-    expect([driver.last.log, driver.batches.flat().map(({ topic }) => topic)]).toEqual([['nack 1 0'], ['grave']]);
+    expect([driver.last.log, driver.batches.flat().map(({ topic }) => topic)]).toEqual([['nack 1 1000'], ['grave']]);
+  });
+
+  test('has a dead letter without its own headers, where the server has no room for both', async () => {
+    const { broker, driver } = await stage((one) => (one.wire = { maxHeaderBytes: 500 }));
+    await broker.subscribe('t', (one) => one.reject(new Error('x'.repeat(2_000))));
+    driver.last.sink.deliver({ ...event('1'), headers: { large: 'y'.repeat(400) } });
+    await Promise.resolve();
+    expect(driver.batches.flat()).toEqual([
+      expect.objectContaining({
+        topic: 't.dead-letter',
+        headers: {
+          'tenon-dead-letter-reason': 'handler_failed',
+          'tenon-dead-letter-code': 'INTERNAL',
+          'tenon-dead-letter-message': 'x'.repeat(100),
+          'tenon-attempts': '1',
+          'tenon-first-failed-at': expect.any(String),
+          'tenon-last-failed-at': expect.any(String),
+          'tenon-original-topic': 't',
+          'tenon-dead-letter-headers': 'left out',
+        },
+      }),
+    ]);
+    await broker.disconnect();
+    expect(driver.last.log).toContain('ack 1');
   });
 
   test('is dropped and logged with deadLetter: false', async () => {
