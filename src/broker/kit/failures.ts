@@ -263,6 +263,15 @@ export function subscriptionEnded(broker: string, topic: string): TenonError {
   });
 }
 
+/** DEADLINE_EXCEEDED (`broker.no_reply`): nobody has replied to a request in time. */
+export function noReply(broker: string, topic: string, timeoutMs: number): TenonError {
+  return new TenonError({
+    code: Code.DeadlineExceeded,
+    reason: 'broker.no_reply',
+    message: `nobody has replied to a request to "${topic}" on the broker "${broker}" within ${timeoutMs} ms: nobody has subscribed there, or the handler takes longer; it may have been handled all the same`,
+  });
+}
+
 /** DEADLINE_EXCEEDED (`broker.handler_timeout`): a handler did not end in time. */
 export function handlerTimedOut(broker: string, topic: string, timeoutMs: number): TenonError {
   return new TenonError({
