@@ -1,7 +1,7 @@
 import { checkedOptions } from '../errors/checked-options.ts';
 import { bounded } from '../runtime/bounded.ts';
-import type { Timers } from '../runtime/runtime.ts';
-import { systemTimers } from '../runtime/system.ts';
+import type { Random, Timers } from '../runtime/runtime.ts';
+import { systemRandom, systemTimers } from '../runtime/system.ts';
 import type { Broker, Event, EventHeaders } from './broker.ts';
 import { capabilitiesOf } from './kit/capabilities.ts';
 import * as failures from './kit/failures.ts';
@@ -27,6 +27,7 @@ export interface RedriveOptions {
   readonly idleMs?: number | undefined;
   /** Ends it after the event that is being moved. */
   readonly signal?: AbortSignal | undefined;
+  readonly random?: Random | undefined;
   readonly timers?: Timers | undefined;
 }
 
@@ -34,9 +35,15 @@ export interface RedriveOptions {
 export interface Redriven {
   /** Events that were published again, and acknowledged. */
   readonly moved: number;
-  /** Events that stay: the filter refused them, or they do not say from which topic they came. */
+  /**
+   * Events that stay: the filter refused them, they do not say from which topic they came, or their handler failed
+   * again.
+   */
   readonly skipped: number;
 }
+
+/** The header with the id of the last run that moved it. */
+export const redriveHeader = 'tenon-redrive';
 
 const defaultQueue = 'tenon-redrive';
 const maxSkipped = 1_000;
@@ -45,14 +52,16 @@ const ofDeadLetters: ReadonlySet<string> = new Set(Object.values(deadLetterHeade
 /**
  * Publishes the events of a dead-letter topic again, each to the topic from which it came, without the headers of a
  * dead letter and with `tenon-redrives`. An event is acknowledged when it was published: if this fails, or the process
- * dies, no event is lost, and one may come twice. Rejects with the error of the publish.
+ * dies, no event is lost, and one may come twice. Rejects with the error of the publish. An event that comes back, as its
+ * handler fails again, stays: it is not moved twice by one call.
  *
  * FAILED_PRECONDITION (`broker.unsupported`) on a broker that does not store dead letters, or needs a `queue`.
  */
 export async function redrive(broker: Broker, topic: string, options: RedriveOptions = {}): Promise<Redriven> {
   checkedOptions('RedriveOptions', options, { limit: {} });
   const { to, filter = () => true, limit = Number.POSITIVE_INFINITY, idleMs = 2_000, signal } = options;
-  const { timers = systemTimers } = options;
+  const { timers = systemTimers, random = systemRandom } = options;
+  const run = random.uuid();
   const { queue, from } = readerOf(broker, topic, options);
   const reading = { queue, from, deadLetter: false, maxInFlight: maxSkipped + 1, signal } as const;
   const events = broker.pull(topic, reading)[Symbol.asyncIterator]();
@@ -62,12 +71,12 @@ export async function redrive(broker: Broker, topic: string, options: RedriveOpt
       const event = await nextWithin(events, idleMs, timers);
       if (!event) break;
       const target = to ?? event.headers[deadLetterHeader.originalTopic];
-      if (target === undefined || !filter(event)) {
+      if (target === undefined || event.headers[redriveHeader] === run || !filter(event)) {
         // It is released when the iteration is left.
         skipped += 1;
         continue;
       }
-      const message = { headers: redrivenHeaders(event, broker), body: event.body };
+      const message = { headers: redrivenHeaders(event, broker, run), body: event.body };
       await broker.publish(target, message, { orderKey: event.headers[orderKeyHeader] });
       await event.ack();
       moved += 1;
@@ -94,10 +103,11 @@ function readerOf(
   return refused('redrive needs the option queue here: the name of one that subscribed to the dead letters before');
 }
 
-function redrivenHeaders(event: Event, broker: Broker): EventHeaders {
+function redrivenHeaders(event: Event, broker: Broker, run: string): EventHeaders {
   const isLeftOut = (name: string): boolean => ofDeadLetters.has(name) || broker.isControlHeader?.(name) === true;
   const headers = headersWithout(event.headers, isLeftOut);
   headers[redrivesHeader] = String(Number(event.headers[redrivesHeader] ?? 0) + 1);
+  headers[redriveHeader] = run;
   return headers;
 }
 

@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { TenonError, textOf } from '../errors/errors.ts';
 import { escaped } from '../logger/internal/text.ts';
 import { type CliIo, Cancelled, UsageError } from './io.ts';
+import type { RedriveCommandOptions } from './redrive.ts';
 import type { RegistryCommandOptions } from './registry.ts';
 import { packageVersion } from './samples.ts';
 
@@ -84,6 +85,20 @@ function makeProgram(io: CliIo, version: string, exitWith: (code: number) => voi
           exitWith(await printServices(io, service, options));
         }
       });
+  program
+    .command('redrive')
+    .description('publish dead letters again, each to the topic from which it came')
+    .argument('<topic>', 'the topic of the dead letters: orders.dead-letter')
+    .option('-q, --queue <queue>', 'queue that has the dead letters, on a broker that does not keep them for all')
+    .option('-t, --to <topic>', 'publish all of them to this topic')
+    .option('-l, --limit <count>', 'publish at most so many')
+    .option('-r, --reason <reason>', 'only those with this tenon-dead-letter-reason')
+    .option('-p, --profile <profile>', 'profile that chooses the broker (default: $TENON_PROFILE, else dev)')
+    .option('-m, --module <module>', 'compiled module that exports options, for a broker that they bind')
+    .action(async (topic: string, options: RedriveCommandOptions) => {
+      const { redriveTopic } = await import('./redrive.ts');
+      await redriveTopic(io, topic, options);
+    });
   program
     .command('env')
     .description('print every environment variable that is read, as an .env file')

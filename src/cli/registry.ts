@@ -16,19 +16,23 @@ import {
 } from '../registry/registry.ts';
 import { type CliIo, UsageError } from './io.ts';
 
-/** Options of the commands that look into a registry. */
-export interface RegistryCommandOptions {
+/** Options of the commands that use a registry or a broker. */
+export interface SystemCommandOptions {
   readonly profile?: string | undefined;
-  /** A compiled module that exports `options`, for a registry that the application binds. */
+  /** A compiled module that exports `options`, for a registry or a broker that the application binds. */
   readonly module?: string | undefined;
+}
+
+/** Options of the commands that look into a registry. */
+export interface RegistryCommandOptions extends SystemCommandOptions {
   readonly json?: boolean | undefined;
 }
 
-/** Calls `use` with the registry that the environment, or the options of a module, bind, past its cache. */
-export async function withRegistry<T>(
+/** Calls `use` with a system of what the environment, or the options of a module, bind. */
+export async function withSystem<T>(
   io: CliIo,
-  options: RegistryCommandOptions,
-  use: (registry: Registry, system: System) => Promise<T>,
+  options: SystemCommandOptions,
+  use: (system: System) => Promise<T>,
 ): Promise<T> {
   const given = options.module === undefined ? {} : await optionsIn(io, options.module);
   const system = await System.start([], {
@@ -37,16 +41,27 @@ export async function withRegistry<T>(
     ...(options.profile !== undefined && { profile: options.profile, env: given.env ?? io.env }),
   });
   try {
+    return await use(system);
+  } finally {
+    await system.stop();
+  }
+}
+
+/** Calls `use` with the registry that the environment, or the options of a module, bind, past its cache. */
+export function withRegistry<T>(
+  io: CliIo,
+  options: RegistryCommandOptions,
+  use: (registry: Registry, system: System) => Promise<T>,
+): Promise<T> {
+  return withSystem(io, options, async (system) => {
     const bound = system.get(Registry);
     const registry = isRegistryCache(bound) ? bound.origin : bound;
     if (capabilitiesOfRegistry(registry)?.shared === false)
       throw new UsageError(
         `the ${String(registry)} registry is that of one process: TENON_REGISTRY names one that others share`,
       );
-    return await use(registry, system);
-  } finally {
-    await system.stop();
-  }
+    return use(registry, system);
+  });
 }
 
 async function optionsIn(io: CliIo, path: string): Promise<AppOptions> {

@@ -21,6 +21,7 @@ async function stage() {
   await (await broker.subscribe('orders.dead-letter', () => {}, { queue })).unsubscribe();
   const seen = collector();
   await broker.subscribe('orders', seen.receive);
+  const run: unknown = expect.any(String);
   const bury = async (body: string, headers: Record<string, string> = {}): Promise<void> =>
     publishText(broker, 'orders.dead-letter', body, {
       'tenon-dead-letter-reason': 'stock.empty',
@@ -40,18 +41,18 @@ async function stage() {
     for (let turn = 0; turn < 100 && !isOver; turn += 1) await runtime.timers.advance(100);
     return over;
   };
-  return { broker, timers: runtime.timers, seen, bury, ended };
+  return { broker, timers: runtime.timers, seen, run, bury, ended };
 }
 
 describe('redrive', () => {
   test('publishes each dead letter to its topic, with its own headers alone, and acknowledges it', async () => {
-    const { broker, timers, seen, bury, ended } = await stage();
+    const { broker, timers, seen, run, bury, ended } = await stage();
     await bury('a', { kept: 'yes', 'tenon-order-key': 'k' });
     await bury('b', { 'tenon-redrives': '1' });
     expect(await ended(redrive(broker, 'orders.dead-letter', { queue, timers }))).toEqual({ moved: 2, skipped: 0 });
     expect(seen.events.map((event) => [text(event), event.headers])).toEqual([
-      ['a', { kept: 'yes', 'tenon-order-key': 'k', 'tenon-redrives': '1' }],
-      ['b', { 'tenon-redrives': '2' }],
+      ['a', { kept: 'yes', 'tenon-order-key': 'k', 'tenon-redrives': '1', 'tenon-redrive': run }],
+      ['b', { 'tenon-redrives': '2', 'tenon-redrive': run }],
     ]);
     expect(await ended(redrive(broker, 'orders.dead-letter', { queue, timers }))).toEqual({ moved: 0, skipped: 0 });
   });
@@ -70,6 +71,19 @@ describe('redrive', () => {
     const second = redrive(broker, 'orders.dead-letter', { queue, timers, to: 'elsewhere' });
     expect(await ended(second)).toEqual({ moved: 2, skipped: 0 });
     expect(other.texts.toSorted()).toEqual(['bad', 'foreign']);
+  });
+
+  test('moves an event once, though its handler fails again, and the next call moves it again', async () => {
+    const { broker, timers, seen, bury, ended } = await stage();
+    await broker.subscribe('failing', (event) => event.reject(new Error('it cannot be handled')), {
+      deadLetter: 'orders.dead-letter',
+    });
+    await bury('bad', { 'tenon-original-topic': 'failing' });
+    await bury('good');
+    const outcome = { moved: 2, skipped: 1 };
+    expect(await ended(redrive(broker, 'orders.dead-letter', { queue, timers }))).toEqual(outcome);
+    expect(seen.texts).toEqual(['good']);
+    expect(await ended(redrive(broker, 'orders.dead-letter', { queue, timers }))).toEqual({ moved: 1, skipped: 1 });
   });
 
   test('moves at most limit events', async () => {
@@ -103,11 +117,11 @@ describe('redrive', () => {
   });
 
   test('does not leave out headers that the server acts on alone: they are not published again', async () => {
-    const { broker, timers, seen, bury, ended } = await stage();
+    const { broker, timers, seen, run, bury, ended } = await stage();
     Object.assign(broker, { isControlHeader: (name: string) => name.startsWith('nats-') });
     await bury('a', { 'nats-ttl': '1', kept: 'yes' });
     await ended(redrive(broker, 'orders.dead-letter', { queue, timers }));
-    expect(seen.events[0]?.headers).toEqual({ kept: 'yes', 'tenon-redrives': '1' });
+    expect(seen.events[0]?.headers).toEqual({ kept: 'yes', 'tenon-redrives': '1', 'tenon-redrive': run });
   });
 
   test('is refused without a queue that has the dead letters, and where none are stored', async () => {
