@@ -26,6 +26,8 @@ export interface CloudEvent {
 export type CloudEventMode = 'binary' | 'structured';
 
 const prefix = 'ce-';
+/** The prefixes of the bindings of CloudEvents to HTTP and NATS, to Kafka, and to AMQP. */
+const anyPrefix = /^(?:ce[-_]|cloudEvents[:_])/;
 const structuredType = 'application/cloudevents+json';
 const required = ['id', 'source', 'type'] as const;
 const optional = ['subject', 'time', 'dataschema'] as const;
@@ -60,16 +62,16 @@ export function writeCloudEvent(event: CloudEvent, mode: CloudEventMode, headers
 }
 
 /**
- * Reads a CloudEvent, in either mode. Returns undefined for an event that is none. Throws INVALID_ARGUMENT
+ * Reads a CloudEvent, in either mode, with attributes under `ce-`, `ce_`, `cloudEvents:` or `cloudEvents_`. Returns undefined for an event that is none. Throws INVALID_ARGUMENT
  * (`broker.invalid_cloud_event`) for one that is broken.
  */
 export function readCloudEvent({ headers, body }: BrokerMessage): CloudEvent | undefined {
-  const contentType = headers[contentTypeHeader];
+  const contentType = contentTypeOf(headers);
   if (isStructured(contentType)) return readStructured(body);
-  if (headers[`${prefix}specversion`] === undefined) return undefined;
   const attributes: Record<string, string> = {};
   for (const [name, value] of Object.entries(headers))
-    if (name.startsWith(prefix)) setOwn(attributes, name.slice(prefix.length), value);
+    if (anyPrefix.test(name)) setOwn(attributes, name.replace(anyPrefix, ''), value);
+  if (attributes['specversion'] === undefined) return undefined;
   return cloudEventOf(attributes, contentType, body);
 }
 
@@ -78,10 +80,15 @@ export function contentOf({ headers, body }: BrokerMessage): {
   readonly contentType: string | undefined;
   readonly body: Uint8Array;
 } {
-  const contentType = headers[contentTypeHeader];
+  const contentType = contentTypeOf(headers);
   if (!isStructured(contentType)) return { contentType, body };
   const { datacontenttype, data } = readStructured(body);
   return { contentType: datacontenttype ?? 'application/json', body: data };
+}
+
+/** Other programs write its name in small letters. */
+function contentTypeOf(headers: EventHeaders): string | undefined {
+  return headers[contentTypeHeader] ?? headers['content-type'];
 }
 
 function isStructured(contentType: string | undefined): boolean {

@@ -80,6 +80,14 @@ describe('a CloudEvent', () => {
     expect([textOf(read?.data), read?.extensions]).toEqual([data, { n: '7' }]);
   });
 
+  test.each(['ce-', 'ce_', 'cloudEvents:', 'cloudEvents_'])('of another program has attributes under %s', (prefix) => {
+    const attributes = { specversion: '1.0', id: '1', source: '/shop', type: 'placed', region: 'eu' };
+    const headers = Object.fromEntries(Object.entries(attributes).map(([name, value]) => [prefix + name, value]));
+    const message = { headers: { ...headers, 'content-type': 'text/plain', center: 'x' }, body: bytes('hello') };
+    expect(readCloudEvent(message)).toMatchObject({ id: '1', type: 'placed', extensions: { region: 'eu' } });
+    expect(contentOf(message)).toEqual({ contentType: 'text/plain', body: bytes('hello') });
+  });
+
   test('is none without its headers', () => {
     expect(readCloudEvent({ headers: { 'Content-Type': 'application/json' }, body: bytes('{}') })).toBeUndefined();
   });
