@@ -1,4 +1,6 @@
+import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
+import { bounded } from '../runtime/bounded.ts';
 import type { Timers } from '../runtime/runtime.ts';
 import { systemTimers } from '../runtime/system.ts';
 import type { InboxStore, OutboxEvent, OutboxLease, OutboxStore, StoredOutboxEvent } from './outbox.ts';
@@ -27,6 +29,12 @@ export interface PostgresOutboxOptions {
   readonly prefix?: string | undefined;
   /** Time in milliseconds after which a process that waits for the lease tries again. @default 1_000 */
   readonly leadEveryMs?: number | undefined;
+  /**
+   * Longest time of a statement of the lease in milliseconds. A server that is silent for longer is taken for gone, and
+   * one whose client is silent for about as long gives the lease to another process.
+   * @default 10_000
+   */
+  readonly timeoutMs?: number | undefined;
   readonly timers?: Timers | undefined;
 }
 
@@ -49,13 +57,13 @@ export class PostgresOutbox implements OutboxStore<PostgresQueryable>, InboxStor
   readonly #outbox: string;
   readonly #inbox: string;
   readonly #leadEveryMs: number;
+  readonly #timeoutMs: number;
   readonly #timers: Timers;
 
   /** Throws INVALID_ARGUMENT (`outbox.invalid_prefix`) for a prefix that is no name. */
-  constructor(
-    pool: PostgresPool,
-    { prefix = 'tenon', leadEveryMs = 1_000, timers = systemTimers }: PostgresOutboxOptions = {},
-  ) {
+  constructor(pool: PostgresPool, options: PostgresOutboxOptions = {}) {
+    checkedOptions('PostgresOutboxOptions', options);
+    const { prefix = 'tenon', leadEveryMs = 1_000, timeoutMs = 10_000, timers = systemTimers } = options;
     if (!/^(?:[a-z_][a-z0-9_]*\.)?[a-z_][a-z0-9_]{0,40}$/.test(prefix)) {
       throw new TenonError({
         code: Code.InvalidArgument,
@@ -67,6 +75,7 @@ export class PostgresOutbox implements OutboxStore<PostgresQueryable>, InboxStor
     this.#outbox = `${prefix}_outbox`;
     this.#inbox = `${prefix}_inbox`;
     this.#leadEveryMs = leadEveryMs;
+    this.#timeoutMs = timeoutMs;
     this.#timers = timers;
   }
 
@@ -124,7 +133,7 @@ CREATE TABLE IF NOT EXISTS ${this.#inbox} (
   async lead(signal: AbortSignal): Promise<OutboxLease> {
     for (;;) {
       signal.throwIfAborted();
-      const client = await this.#pool.connect();
+      const client = await this.#connect(signal);
       let isBroken = true;
       try {
         const lease = await this.#tryToLead(client);
@@ -138,11 +147,38 @@ CREATE TABLE IF NOT EXISTS ${this.#inbox} (
     }
   }
 
+  async #connect(signal: AbortSignal): Promise<PostgresClient> {
+    const connecting = this.#pool.connect();
+    try {
+      const client = await this.#bounded(connecting, signal);
+      // An error that nobody listens to would end the process. The next statement fails, and says so.
+      if (!isWatched.has(client)) client.on('error', () => undefined);
+      isWatched.add(client);
+      return client;
+    } catch (error) {
+      connecting.then(
+        (late) => late.release(),
+        () => undefined,
+      );
+      throw error;
+    }
+  }
+
+  #bounded<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
+    const onTimeout = (afterMs: number): TenonError =>
+      new TenonError({
+        code: Code.DeadlineExceeded,
+        reason: 'outbox.timeout',
+        message: `PostgreSQL did not answer the outbox "${this.#outbox}" within ${afterMs} ms`,
+      });
+    return bounded(work, { timers: this.#timers, timeoutMs: this.#timeoutMs, signal, onTimeout });
+  }
+
   /** Takes the lease: a lock of the connection, which PostgreSQL frees when the connection ends. */
   async #tryToLead(client: PostgresClient): Promise<OutboxLease | undefined> {
-    const { rows } = await client.query('SELECT pg_try_advisory_lock(hashtextextended($1, 1)) AS leads', [
-      this.#outbox,
-    ]);
+    const ask = async (text: string, values?: unknown[]): Promise<unknown[]> =>
+      (await this.#bounded(client.query(text, values))).rows;
+    const rows = await ask('SELECT pg_try_advisory_lock(hashtextextended($1, 1)) AS leads', [this.#outbox]);
     if ((rows[0] as { readonly leads?: boolean } | undefined)?.leads !== true) return undefined;
     let wake = (): void => {};
     let hasNews = false;
@@ -151,21 +187,25 @@ CREATE TABLE IF NOT EXISTS ${this.#inbox} (
       wake();
     };
     client.on('notification', onNews);
-    // The next statement fails, and says so.
     client.on('error', onNews);
-    await client.query(`LISTEN "${this.#outbox}"`);
+    await ask(`LISTEN "${this.#outbox}"`);
+    // A client whose machine or network is gone sends no end of its connection, and would lead for hours.
+    const probeS = Math.max(1, Math.ceil(this.#timeoutMs / 3_000));
+    await ask(
+      `SET tcp_keepalives_idle = ${probeS}; SET tcp_keepalives_interval = ${probeS}; SET tcp_keepalives_count = 3`,
+    );
     isLeading.add(client);
     return {
       read: async (count) => {
         hasNews = false;
         const text = `SELECT id, event_id, topic, headers, body, order_key FROM ${this.#outbox} WHERE set_aside IS NULL ORDER BY id LIMIT $1`;
-        return ((await client.query(text, [count])).rows as Row[]).map(eventOf);
+        return ((await ask(text, [count])) as Row[]).map(eventOf);
       },
       remove: async (ids) => {
-        await client.query(`DELETE FROM ${this.#outbox} WHERE id = ANY($1::bigint[])`, [ids]);
+        await ask(`DELETE FROM ${this.#outbox} WHERE id = ANY($1::bigint[])`, [ids]);
       },
       setAside: async (id, reason) => {
-        await client.query(`UPDATE ${this.#outbox} SET set_aside = $2 WHERE id = $1`, [id, reason]);
+        await ask(`UPDATE ${this.#outbox} SET set_aside = $2 WHERE id = $1`, [id, reason]);
       },
       changed: (timeoutMs, ending) => {
         if (hasNews || ending.aborted) return Promise.resolve();
@@ -187,6 +227,8 @@ CREATE TABLE IF NOT EXISTS ${this.#inbox} (
   }
 }
 
+/** The clients whose errors are listened to. */
+const isWatched = new WeakSet<PostgresClient>();
 /** The clients that hold a lease. */
 const isLeading = new WeakSet<PostgresClient>();
 

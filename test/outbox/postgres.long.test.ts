@@ -5,7 +5,7 @@ import { MemoryBroker } from '../../src/broker/memory.ts';
 import { silentLogger } from '../../src/logger/logger.ts';
 import { OutboxDispatcher } from '../../src/outbox/dispatcher.ts';
 import { PostgresOutbox, type PostgresQueryable } from '../../src/outbox/postgres.ts';
-import { collector } from '../broker/support.ts';
+import { collector, RecordingLogger } from '../broker/support.ts';
 import { BackendServer, describeWithServer } from '../support/servers.ts';
 import { eventually } from '../support/waiting.ts';
 
@@ -17,7 +17,8 @@ describeWithServer('the outbox in PostgreSQL', new BackendServer('postgresql', {
     // Connections that the server ends; the next statement says so.
     pool.on('error', () => undefined);
     tables += 1;
-    const outbox = new PostgresOutbox(pool, { prefix: `t${tables}`, leadEveryMs: 50 });
+    const prefix = `t${tables}`;
+    const outbox = new PostgresOutbox(pool, { prefix, leadEveryMs: 50 });
     await outbox.install();
     await outbox.install();
     await pool.query(`CREATE TABLE t${tables}_orders (id int PRIMARY KEY)`);
@@ -52,7 +53,7 @@ describeWithServer('the outbox in PostgreSQL', new BackendServer('postgresql', {
       await broker.disconnect();
       await pool.end();
     };
-    return { pool, outbox, broker, seen, dispatcher, table, transaction, order, end };
+    return { pool, prefix, outbox, broker, seen, dispatcher, table, transaction, order, end };
   }
 
   test('has events exactly of committed transactions, and tells of them at once', async () => {
@@ -137,6 +138,33 @@ describeWithServer('the outbox in PostgreSQL', new BackendServer('postgresql', {
       ),
     );
     await eventually('the second event', () => seen.texts.includes('2'));
+    await end();
+  });
+
+  test('takes a server that is silent for gone, ends meanwhile if told to, and goes on when it answers', async () => {
+    const { pool, prefix, broker, seen, order, end } = await stage();
+    const quick = new PostgresOutbox(pool, { prefix, leadEveryMs: 50, timeoutMs: 500 });
+    const log = new RecordingLogger();
+    const patient = new OutboxDispatcher(quick, broker, { logger: log, pollMs: 50 });
+    const stopped = new OutboxDispatcher(quick, broker, { logger: silentLogger, pollMs: 50 });
+    patient.start();
+    await order(1);
+    await eventually('the first event', () => seen.texts.length === 1);
+    stopped.start();
+    server.pause();
+    try {
+      await eventually('the silence was noticed', () => log.lines.some(({ level }) => level === 'warn'), 30_000);
+      expect(log.lines.find(({ level }) => level === 'warn')).toMatchObject({
+        message: 'the outbox cannot be read; it is tried again',
+        fields: { error: { reason: 'outbox.timeout' } },
+      });
+      await stopped.stop();
+    } finally {
+      server.resume();
+    }
+    await order(2);
+    await eventually('the second event', () => seen.texts.includes('2'), 30_000);
+    await patient.stop();
     await end();
   });
 
