@@ -188,6 +188,7 @@ export const serviceFields = {
   health: 'TENON_HEALTH',
   healthFollowsRegistry: 'TENON_HEALTH_FOLLOWS_REGISTRY',
   healthFollowsBroker: 'TENON_HEALTH_FOLLOWS_BROKER',
+  healthFollowsOutages: 'TENON_HEALTH_FOLLOWS_OUTAGES',
   requireBackends: 'TENON_REQUIRE_BACKENDS',
   reflection: 'TENON_REFLECTION',
 } as const satisfies Fields<ServiceOptions>;

@@ -324,7 +324,8 @@ export class RpcServer implements Server {
     };
   }
 
-  #intendSubscriptions(logger: Logger, { onSubscribed = () => {} }: ServerStartOptions): Subscriptions {
+  #intendSubscriptions(logger: Logger, options: ServerStartOptions): Subscriptions {
+    const { onSubscribed = () => {}, onUnsubscribed = () => {} } = options;
     return new Subscriptions(
       this.#eventHandlers.map((handler) => this.#intend(handler, logger)),
       {
@@ -333,7 +334,9 @@ export class RpcServer implements Server {
         runtime: this.#runtime,
         logger,
         isBrokerRequired: this.#options.requireBackends,
+        followsOutages: options.followsOutages ?? false,
         onStanding: onSubscribed,
+        onEnded: onUnsubscribed,
       },
     );
   }

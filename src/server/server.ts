@@ -125,6 +125,16 @@ export interface ServerStartOptions {
   readonly signal?: AbortSignal | undefined;
   /** Called when every subscription is active, if {@link Server.isSubscribed} was false when the start resolved. */
   readonly onSubscribed?: (() => void) | undefined;
+  /**
+   * Called when the broker has ended a subscription, as its queue was deleted. It is made again, with growing pauses,
+   * and `onSubscribed` is called when all are active.
+   */
+  readonly onUnsubscribed?: (() => void) | undefined;
+  /**
+   * True if subscriptions do not count as active while the connection to the broker is lost, where the broker can tell:
+   * {@link Server.isSubscribed} is false, and `onUnsubscribed` and `onSubscribed` are called. @default false
+   */
+  readonly followsOutages?: boolean | undefined;
 }
 
 /**
@@ -195,7 +205,7 @@ export interface Server {
   readonly nodeId: string;
   /**
    * True once every subscription is active, or if there is none, until the stop. False while a broker that could not be
-   * reached at the start is still away.
+   * reached at the start is still away, and while one that the broker has ended is made again.
    */
   readonly isSubscribed: boolean;
   /** The number of calls and events in progress. */

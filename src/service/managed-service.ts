@@ -37,6 +37,7 @@ const defaults = {
   health: true,
   healthFollowsRegistry: true,
   healthFollowsBroker: true,
+  healthFollowsOutages: false,
   requireBackends: false,
   reflection: false,
 } as const satisfies ServiceOptions;
@@ -140,10 +141,16 @@ export class ManagedService implements ServiceRuntime {
     this.#registration = this.#newRegistration();
     const start = (this.#start = Symbol('start'));
     const onSubscribed = (): void => this.#updateStatus({ isSubscribed: true });
+    const onUnsubscribed = (): void => this.#updateStatus({ isSubscribed: false });
     try {
       await runHooks(this.#options.beforeStart);
       this.#assertNotStopped(start);
-      this.#opening = this.#server.start({ ...options, onSubscribed });
+      this.#opening = this.#server.start({
+        ...options,
+        onSubscribed,
+        onUnsubscribed,
+        followsOutages: this.#options.healthFollowsOutages,
+      });
       await this.#opening;
       this.#assertNotStopped(start);
       this.#updateStatus({ state: 'serving', isSubscribed: this.#server.isSubscribed, isAccepting: true });

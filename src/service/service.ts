@@ -84,6 +84,12 @@ export interface ServiceOptions extends ServerOptions {
    * @default true
    */
   readonly healthFollowsBroker?: boolean | undefined;
+  /**
+   * True if health is NOT_SERVING also during a later outage of the broker, for a service with subscriptions. Beware: it
+   * takes away all instances at once.
+   * @default false
+   */
+  readonly healthFollowsOutages?: boolean | undefined;
   /** True if an application serves `grpc.reflection`, v1 and v1alpha, beside the handlers. @default false */
   readonly reflection?: boolean | undefined;
 }

@@ -209,6 +209,7 @@ describe('the origin of an option', () => {
       'ServiceOptions.stopTimeoutMs = 5000 (default)',
       'ServiceOptions.healthFollowsRegistry = true (default)',
       'ServiceOptions.healthFollowsBroker = true (default)',
+      'ServiceOptions.healthFollowsOutages = false (default)',
       'ServiceOptions.requireBackends = false (default)',
       'ServiceOptions.version = 2.0.0 (bind)',
       'ServiceOptions.interceptors = one entry (bind)',

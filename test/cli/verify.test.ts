@@ -141,6 +141,7 @@ describe('tenon verify', () => {
         'ServiceOptions.stopTimeoutMs          5000                default',
         'ServiceOptions.healthFollowsRegistry  true                default',
         'ServiceOptions.healthFollowsBroker    true                default',
+        'ServiceOptions.healthFollowsOutages   false               default',
         'ServiceOptions.requireBackends        false               default',
         'Greeter.name                          hello               @Service',
         'Greeter.version                       latest              default',

@@ -38,6 +38,8 @@ function scene({ options, connect, subscribe, topics = ['orders'], delivery = { 
   const logger = new RecordingLogger();
   const inner = new MemoryBroker({ runtime });
   const seen = { connects: [] as number[], subscribes: [] as string[], left: [] as string[] };
+  /** Ends a subscription, as the broker does: those that were made, in order. */
+  const ends: ((error: TenonError) => void)[] = [];
   const address = { value: 'me:secret@10.0.0.9:1' };
   const capabilities = { value: MemoryBroker.capabilities };
   const broker: Broker = Object.assign(Object.create(inner, { address, capabilities }) as Broker, {
@@ -51,8 +53,14 @@ function scene({ options, connect, subscribe, topics = ['orders'], delivery = { 
       seen.subscribes.push(args[0]);
       await subscribe?.(args[0], seen.subscribes.length);
       const subscriber = await inner.subscribe(...args);
+      const ended = gate<TenonError>();
+      ends.push((error) => {
+        ended.open(error);
+        void subscriber.unsubscribe(AbortSignal.abort());
+      });
       return {
         ...subscriber,
+        closed: Promise.race([ended.opened, subscriber.closed]),
         unsubscribe: (signal?: AbortSignal) => {
           seen.left.push(args[0]);
           return subscriber.unsubscribe(signal);
@@ -71,7 +79,7 @@ function scene({ options, connect, subscribe, topics = ['orders'], delivery = { 
   for (const topic of topics) server.subscribe(server.newSubscriber(topic, onEvent, delivery));
   const log = (): string[] =>
     logger.lines.filter(({ level }) => level !== 'info').map(({ level, message }) => `${level} ${message}`);
-  return { server, timers, seen, inner, handled, logger, log };
+  return { server, timers, seen, ends, inner, handled, logger, log };
 }
 
 const failsFirst =
@@ -304,5 +312,72 @@ describe('a server whose broker refuses it', () => {
     await timers.advance(60_000);
     expect([server.isSubscribed, seen.subscribes.filter((topic) => topic === 'b').length]).toEqual([true, 1]);
     await server.stop();
+  });
+});
+
+describe('a server whose subscription is ended by the broker', () => {
+  const gone = (): TenonError =>
+    new TenonError({ code: Code.NotFound, reason: 'broker.refused', message: 'the queue was deleted' });
+
+  it('is not ready until the subscription stands again, which it tries with growing pauses', async () => {
+    const { server, timers, seen, ends, inner, handled, log } = scene({
+      topics: ['orders', 'carts'],
+      subscribe: (topic, attempt) => {
+        // The second, third and fourth time.
+        if (topic === 'orders' && attempt > 2 && attempt < 6) throw gone();
+      },
+    });
+    const told: string[] = [];
+    await server.start({
+      onSubscribed: () => told.push('subscribed'),
+      onUnsubscribed: () => told.push('unsubscribed'),
+    });
+    expect(server.isSubscribed).toBe(true);
+    const index = seen.subscribes.indexOf('orders');
+    ends[index]?.(gone());
+    await timers.settle();
+    expect([server.isSubscribed, told]).toEqual([false, ['unsubscribed']]);
+    expect(log()).toEqual([
+      'error shop runs without events of orders, and is not ready, until its broker accepts its subscriptions; trying again',
+    ]);
+    await timers.advance(60_000);
+    expect([server.isSubscribed, told]).toEqual([true, ['unsubscribed', 'subscribed']]);
+    expect(seen.subscribes.filter((topic) => topic === 'orders')).toHaveLength(5);
+    expect(seen.subscribes.filter((topic) => topic === 'carts')).toHaveLength(1);
+    await publishText(inner, 'orders', '{"n":1}');
+    await timers.settle();
+    expect(handled.map(({ event }) => event)).toEqual([{ n: 1 }]);
+    await server.stop();
+    expect(told).toHaveLength(2);
+  });
+
+  it('makes each of several anew once, also those that end while others are made', async () => {
+    const subscribing = gate();
+    const { server, timers, seen, ends } = scene({
+      topics: ['a', 'b', 'c'],
+      subscribe: (_topic, attempt) => (attempt === 4 ? subscribing.opened : undefined),
+    });
+    await server.start();
+    ends[0]?.(gone());
+    ends[1]?.(gone());
+    await timers.advance(2_000);
+    expect(seen.subscribes).toHaveLength(4);
+    ends[2]?.(gone());
+    await timers.advance(60_000);
+    expect(seen.subscribes).toHaveLength(4);
+    subscribing.open();
+    await timers.advance(60_000);
+    expect([server.isSubscribed, seen.subscribes.toSorted()]).toEqual([true, ['a', 'a', 'b', 'b', 'c', 'c']]);
+    await server.stop();
+  });
+
+  it('is left alone by a stop, and by an end that the server wanted', async () => {
+    const { server, timers, seen, ends } = scene({});
+    await server.start();
+    ends[0]?.(gone());
+    await timers.settle();
+    await server.stop();
+    await timers.advance(60_000);
+    expect(seen.subscribes).toEqual(['orders']);
   });
 });

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 
 import type { AppOptions } from '../../src/app/options.ts';
-import { Client, Code, Handler, Registry, Rpc, Service, Subscribe, System } from '../../src/index.ts';
+import { Broker, Client, Code, Handler, Registry, Rpc, Service, Subscribe, System } from '../../src/index.ts';
 import { healthProto } from '../../src/health/handler.ts';
 import { eventually } from '../support/waiting.ts';
 import { describeWithRedis } from '../support/servers.ts';
@@ -111,6 +111,29 @@ describeWithRedis(
         await redis.start();
       }
     }, 60_000);
+
+    it.each([
+      ['false', 'SERVING'],
+      ['true', 'NOT_SERVING'],
+    ])(
+      'shows a later outage under TENON_HEALTH_FOLLOWS_OUTAGES=%s as %s',
+      async (follows, during) => {
+        const { Shop } = shop();
+        const system = await start([Shop], { ...env(), TENON_HEALTH_FOLLOWS_OUTAGES: follows });
+        const [service] = system.services;
+        const changes: boolean[] = [];
+        service?.onChange(({ isSubscribed }) => changes.push(isSubscribed));
+        expect(await statusOf(system, '')).toBe('SERVING');
+        await redis.kill();
+        await eventually('the outage was noticed', () => system.get(Broker).status.state === 'away', 60_000);
+        expect([await statusOf(system, ''), await statusOf(system, 'liveness')]).toEqual([during, 'SERVING']);
+        await redis.start();
+        await eventually('it is over', () => system.get(Broker).status.state === 'connected', 60_000);
+        expect(await statusOf(system, '')).toBe('SERVING');
+        expect(changes).toEqual(follows === 'true' ? [false, true] : []);
+      },
+      120_000,
+    );
 
     it('leaves health SERVING under TENON_HEALTH_FOLLOWS_BROKER=false', async () => {
       const { Shop } = shop();

@@ -264,6 +264,12 @@ const others = listed([
     fallback: 'true',
   },
   {
+    name: 'TENON_HEALTH_FOLLOWS_OUTAGES',
+    describes: 'Whether a node with subscriptions is NOT_SERVING also during later outages of the broker.',
+    ...boolean,
+    fallback: 'false',
+  },
+  {
     name: 'TENON_REQUIRE_BACKENDS',
     describes: 'Whether a broker or a registry that is away fails the start, instead of being tried until it is back.',
     ...boolean,

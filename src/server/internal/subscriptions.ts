@@ -25,22 +25,36 @@ export interface SubscriptionsSeams {
   readonly logger: Logger;
   /** True if the start fails while the broker cannot be reached. */
   readonly isBrokerRequired: boolean;
-  /** Called when all subscriptions are active, if they were not at the start. */
+  /** True if they do not count as active while the connection to the broker is lost. */
+  readonly followsOutages: boolean;
+  /** Called when all subscriptions are active, if they were not at the start, or one of them was ended. */
   onStanding(): void;
+  /** Called when the broker has ended a subscription. */
+  onEnded(): void;
 }
 
 // A broker that does not answer does not hold up a start for longer.
 const firstAnswerMs = 10_000;
 
-/** Makes the subscriptions of a server, and keeps trying until the broker can be reached, at the start or later. */
+/**
+ * Makes the subscriptions of a server, and keeps trying until the broker can be reached, at the start or later. One that
+ * the broker ends, as its queue was deleted or a right was taken away, is made again in the same way.
+ */
 export class Subscriptions {
   readonly #seams: SubscriptionsSeams;
-  readonly #standing: Subscriber[] = [];
+  readonly #standing = new Set<Subscriber>();
   readonly #outage: Outage;
   /** Aborts when no more subscriptions are to be made. */
   readonly #end = new AbortController();
   #pending: readonly IntendedSubscription[];
   #timer: Timer | undefined;
+  /** True while the subscriptions that are missing are being made, or are to be made later. */
+  #isTrying = false;
+  #isAway = false;
+  /** Ends listening to the state of the broker. */
+  #forget = (): void => {};
+  /** The error with which the broker ended a subscription last. */
+  #ended: TenonError | undefined;
 
   constructor(intended: readonly IntendedSubscription[], seams: SubscriptionsSeams) {
     this.#pending = intended;
@@ -50,7 +64,7 @@ export class Subscriptions {
 
   /** True when every subscription is active. */
   get areStanding(): boolean {
-    return this.#pending.length === 0;
+    return this.#pending.length === 0 && !this.#isAway;
   }
 
   /**
@@ -58,19 +72,25 @@ export class Subscriptions {
    * background. Rejects with errors that waiting does not mend, and with any error if the broker is required.
    */
   async start(): Promise<void> {
-    if (this.areStanding) return;
+    if (this.#pending.length === 0) return;
+    if (this.#seams.followsOutages) this.#forget = this.#seams.broker.onStatus?.(this.#onStatus) ?? this.#forget;
     const {
       broker,
       runtime: { timers },
       isBrokerRequired,
     } = this.#seams;
+    this.#isTrying = true;
     const attempt = this.#attempt();
     try {
-      if (await endsWithin(attempt, { timers, timeoutMs: firstAnswerMs, signal: this.#end.signal })) return;
+      if (await endsWithin(attempt, { timers, timeoutMs: firstAnswerMs, signal: this.#end.signal })) {
+        this.#isTrying = false;
+        if (this.#ended) this.#tryLater(this.#ended);
+        return;
+      }
     } catch (error) {
       const failure = TenonError.from(error);
       if (isBrokerRequired || !isTransient(failure)) throw failure;
-      this.#tryLater(failure);
+      this.#tryAgain(failure);
       return;
     }
     if (this.#end.signal.aborted) return;
@@ -87,7 +107,8 @@ export class Subscriptions {
   async end(signal?: AbortSignal): Promise<void> {
     this.#end.abort(ended());
     this.#timer?.cancel();
-    await Promise.all(this.#standing.map((subscriber) => subscriber.unsubscribe(signal)));
+    this.#forget();
+    await Promise.all(Array.from(this.#standing, (subscriber) => subscriber.unsubscribe(signal)));
   }
 
   /**
@@ -114,27 +135,61 @@ export class Subscriptions {
     // The server has ended while this one was made.
     if (this.#end.signal.aborted) await subscriber.unsubscribe(this.#end.signal);
     else {
-      this.#standing.push(subscriber);
+      this.#standing.add(subscriber);
       this.#pending = this.#pending.filter((one) => one !== intended);
+      void this.#awaitEnd(intended, subscriber);
     }
+  }
+
+  async #awaitEnd(intended: IntendedSubscription, subscriber: Subscriber): Promise<void> {
+    const error = await subscriber.closed;
+    if (error === undefined || this.#end.signal.aborted) return;
+    this.#standing.delete(subscriber);
+    this.#pending = [...this.#pending, intended];
+    this.#ended = error;
+    this.#call(() => this.#seams.onEnded());
+    this.#tryLater(error);
+  }
+
+  #call(listener: () => void): void {
+    const { service, logger } = this.#seams;
+    const failed = (error: unknown): void =>
+      logger.warn(`${service}: a listener to its subscriptions failed`, { error });
+    quietly(listener, undefined, failed);
   }
 
   async #follow(attempt: Promise<void>): Promise<void> {
     try {
       await attempt;
     } catch (error) {
-      if (!this.#end.signal.aborted) this.#tryLater(TenonError.from(error));
+      this.#tryAgain(TenonError.from(error));
       return;
     }
     if (this.#end.signal.aborted) return;
+    if (this.#pending.length > 0) return this.#tryAgain(this.#ended ?? unanswered(this.#seams.broker));
+    this.#isTrying = false;
     const { service, logger } = this.#seams;
     logger.warn(`${service} receives events: its subscriptions stand`, { failures: this.#outage.ended() });
-    const failed = (error: unknown): void =>
-      logger.warn(`${service}: a listener to its subscriptions failed`, { error });
-    quietly(() => this.#seams.onStanding(), undefined, failed);
+    if (this.areStanding) this.#call(() => this.#seams.onStanding());
+  }
+
+  readonly #onStatus = (): void => {
+    const isAway = this.#seams.broker.status.state === 'away';
+    if (isAway === this.#isAway) return;
+    const stood = this.areStanding;
+    this.#isAway = isAway;
+    if (stood) this.#call(() => this.#seams.onEnded());
+    else if (this.areStanding) this.#call(() => this.#seams.onStanding());
+  };
+
+  #tryAgain(failure: TenonError): void {
+    this.#isTrying = false;
+    this.#tryLater(failure);
   }
 
   #tryLater(failure: TenonError): void {
+    if (this.#isTrying || this.#pending.length === 0 || this.#end.signal.aborted) return;
+    this.#isTrying = true;
     this.#tell(failure);
     this.#timer = this.#seams.runtime.timers.after(this.#outage.retryMs(), () => void this.#follow(this.#attempt()));
   }
