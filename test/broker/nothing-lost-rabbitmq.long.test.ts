@@ -1,0 +1,12 @@
+import { RabbitMqBroker } from '../../src/broker/rabbitmq.ts';
+import { silentLogger as logger } from '../../src/logger/logger.ts';
+import { BackendServer } from '../support/servers.ts';
+import { describeNothingLost } from './nothing-lost.ts';
+
+describeNothingLost({
+  server: new BackendServer('rabbitmq'),
+  door: 'rabbitmq',
+  name: 'RabbitMqBroker',
+  options: () => ({}),
+  make: (options) => new RabbitMqBroker({ logger, ...options }),
+});
