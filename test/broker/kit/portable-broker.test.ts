@@ -622,10 +622,10 @@ describe('a rejected event', () => {
   });
 
   test('has a dead letter without its own headers, where the server has no room for both', async () => {
-    const { broker, driver } = await stage((one) => (one.wire = { maxHeaderBytes: 500 }));
+    const { broker, driver, timers } = await stage((one) => (one.wire = { maxHeaderBytes: 500 }));
     await broker.subscribe('t', (one) => one.reject(new Error('x'.repeat(2_000))));
     driver.last.sink.deliver({ ...event('1'), headers: { large: 'y'.repeat(400) } });
-    await Promise.resolve();
+    await timers.settle();
     expect(driver.batches.flat()).toEqual([
       expect.objectContaining({
         topic: 't.dead-letter',
@@ -641,8 +641,7 @@ describe('a rejected event', () => {
         },
       }),
     ]);
-    await broker.disconnect();
-    expect(driver.last.log).toContain('ack 1');
+    expect(driver.last.log).toEqual(['ack 1']);
   });
 
   test('is dropped and logged with deadLetter: false', async () => {
