@@ -42,7 +42,7 @@ export interface Redriven {
   readonly skipped: number;
 }
 
-/** The header with the id of the last run that moved it. */
+/** The header with the id of the last redrive that moved an event out of a dead-letter topic. */
 export const redriveHeader = 'tenon-redrive';
 
 const defaultQueue = 'tenon-redrive';
