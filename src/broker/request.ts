@@ -31,8 +31,8 @@ const failure = { code: 'tenon-reply-code', reason: 'tenon-reply-reason', messag
 const replyPrefix = 'tenon.reply.';
 
 interface Waiting {
-  resolve(reply: Event): void;
-  reject(error: unknown): void;
+  readonly resolve: (reply: Event) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 /**

@@ -12,7 +12,7 @@ export interface WhenReady {
   readonly timeoutMs: number;
   readonly signal: AbortSignal | undefined;
   /** Publishes the event, within a time. */
-  publish(timeoutMs: number): Promise<void>;
+  readonly publish: (timeoutMs: number) => Promise<void>;
 }
 
 const retry = { initialMs: 20, maxMs: 1_000 } as const;
