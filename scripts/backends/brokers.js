@@ -95,7 +95,10 @@ export const brokers = {
         isReady: async (logged) => logged().includes('Kafka Server started'),
       },
     ],
-    details: ({ folder }) => ({ clientFile: join(folder, 'client.properties') }),
+    details: ({ folder, portOf }) => ({
+      clientFile: join(folder, 'client.properties'),
+      internal: `${host}:${portOf('internal')}`,
+    }),
     tools: (_place, _options, name) => ({ command: 'java', args: [...kafkaJava, name] }),
   },
   mosquitto: {

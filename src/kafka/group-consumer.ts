@@ -1,5 +1,5 @@
 import type { Logger } from '../logger/logger.ts';
-import { endsWithin } from '../runtime/bounded.ts';
+import { endsWithin, pause } from '../runtime/bounded.ts';
 import type { Timers } from '../runtime/runtime.ts';
 import type { KafkaCluster } from './cluster.ts';
 import { GroupMembership } from './group-membership.ts';
@@ -24,6 +24,8 @@ export interface GroupConsumerInit {
   onLost(): number;
 }
 
+const retryMs = 200;
+
 /**
  * A member of a consumer group: has the partitions read that the group gives it, and commits how far it is. A partition
  * that goes to another member is given up once its events are settled; all others go on meanwhile.
@@ -34,6 +36,11 @@ export class GroupConsumer {
   /** The commit that is made once the one under way has ended. */
   #next: Promise<void> | undefined;
   #current: Promise<void> = Promise.resolve();
+  /** The partitions that are being given up. */
+  readonly #leaving = new Set<PartitionWindow>();
+  readonly #ending = new AbortController();
+  /** True once it has committed: the group is not new. */
+  #hasBegun = false;
 
   constructor(init: GroupConsumerInit) {
     const { cluster, timers, group, topic, sessionTimeoutMs, fetcher } = init;
@@ -69,6 +76,7 @@ export class GroupConsumer {
 
   /** Commits a last time, and leaves the group. */
   async leave(): Promise<void> {
+    this.#ending.abort();
     await this.#membership.end();
     try {
       await this.commit();
@@ -88,6 +96,7 @@ export class GroupConsumer {
         for (const window of sent) window.isDirty = false;
         return new Map(sent.map((window): [number, CommittedOffset] => [window.partition, window.committable]));
       });
+      this.#hasBegun = true;
     } catch (error) {
       for (const window of sent) window.isDirty = true;
       throw error;
@@ -98,17 +107,15 @@ export class GroupConsumer {
     const { fetcher, from } = this.#init;
     const { windows } = fetcher;
     for (const window of windows.values()) {
-      const isKept = partitions.includes(window.partition);
-      const isNews = !isKept && !window.isLeaving;
-      window.isLeaving = !isKept;
-      if (isNews) void this.#handOver(window);
+      window.isLeaving = !partitions.includes(window.partition);
+      if (window.isLeaving && !this.#leaving.has(window)) void this.#handOver(window);
     }
     const added = partitions.filter((partition) => !windows.has(partition));
     if (added.length > 0) {
       if (added.some((partition) => !fetcher.partitions.includes(partition))) await fetcher.refresh();
       const all = await this.#membership.committed(fetcher.partitions);
       // A partition that was added to a topic later is read from its beginning.
-      const isNewGroup = ![...all.values()].some(({ offset }) => offset >= 0);
+      const isNewGroup = !this.#hasBegun && ![...all.values()].some(({ offset }) => offset >= 0);
       const unread = added.filter((partition) => (all.get(partition)?.offset ?? -1) < 0);
       const starts = await fetcher.offsets(unread, isNewGroup && from === 'now' ? 'end' : 'start');
       for (const partition of added) {
@@ -121,21 +128,29 @@ export class GroupConsumer {
   }
 
   async #handOver(window: PartitionWindow): Promise<void> {
-    const { timers, revokeWaitMs, logger, topic, group, fetcher } = this.#init;
+    const { timers, revokeWaitMs, logger, topic, group } = this.#init;
     const fields = { topic, group, partition: window.partition };
+    this.#leaving.add(window);
     const idle = new Promise<void>((resolve) => (window.onIdle = resolve));
     if (window.running > 0 && !(await endsWithin(idle, { timers, timeoutMs: revokeWaitMs, keepAlive: false })))
       logger.warn('a partition goes to another member while its events are in hand: they come again there', fields);
-    try {
-      await this.commit();
-      if (!window.isLeaving || window.isLost) return;
-      fetcher.lose(window);
-      await this.#membership.join();
-    } catch (error) {
-      logger.debug('a partition could not be given up; it is tried again', { ...fields, error });
-      // The next rebalance asks for it again.
-      window.isLeaving = false;
+    const { signal } = this.#ending;
+    while (window.isLeaving && !window.isLost && !signal.aborted) {
+      try {
+        await this.#giveUp(window);
+      } catch (error) {
+        logger.debug('a partition could not be given up; it is tried again', { ...fields, error });
+        await pause(timers, retryMs, signal);
+      }
     }
+    this.#leaving.delete(window);
+  }
+
+  async #giveUp(window: PartitionWindow): Promise<void> {
+    await this.commit();
+    if (!window.isLeaving || window.isLost) return;
+    this.#init.fetcher.lose(window);
+    await this.#membership.join();
   }
 
   #onLost(): void {

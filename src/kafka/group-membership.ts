@@ -132,7 +132,8 @@ export class GroupMembership {
   async #joinUntilStable(): Promise<void> {
     for (let tried = 1; !this.#hasEnded; tried += 1) {
       try {
-        return await this.#joinOnce();
+        if (await this.#joinOnce()) return;
+        tried = 0;
       } catch (error) {
         if (isFault(error, faults.unknownMember, faults.illegalGeneration)) this.#lose();
         else if (!isFault(error, faults.rebalanceInProgress) && !(error instanceof KafkaFault && error.isPassing))
@@ -144,9 +145,11 @@ export class GroupMembership {
     }
   }
 
-  async #joinOnce(): Promise<void> {
+  /** Joins once. False if a partition was given up meanwhile: the group has to be told, or nobody gets it. */
+  async #joinOnce(): Promise<boolean> {
     const { group, topic, sessionTimeoutMs, owned, onAssigned } = this.#init;
-    const metadata = encodeSubscription({ topics: [topic], owned: new Map([[topic, owned()]]) });
+    const declared = owned();
+    const metadata = encodeSubscription({ topics: [topic], owned: new Map([[topic, declared]]) });
     const protocol = assignmentProtocol;
     this.#isMember = false;
     const request = { group, memberId: this.#memberId, sessionTimeoutMs, rebalanceTimeoutMs, protocol, metadata };
@@ -160,6 +163,8 @@ export class GroupMembership {
     );
     await onAssigned(decodeAssignment(own).get(topic) ?? []);
     this.#isMember = true;
+    const kept = owned();
+    return declared.every((partition) => kept.includes(partition));
   }
 
   /** Assigns the partitions, if it is the one that does. */

@@ -237,6 +237,41 @@ export function isFault(error: unknown, ...codes: readonly number[]): error is K
   return error instanceof KafkaFault && codes.includes(error.code);
 }
 
+/** A request that a server takes, with the range of its versions. */
+export interface RequestVersions {
+  readonly apiKey: number;
+  readonly minVersion: number;
+  readonly maxVersion: number;
+}
+
+/** Requests that tenon makes: name, number, and a version that Kafka has had since 2.4. */
+const neededRequests = [
+  ['Produce', 0, 8],
+  ['Fetch', 1, 11],
+  ['ListOffsets', 2, 5],
+  ['Metadata', 3, 8],
+  ['OffsetCommit', 8, 7],
+  ['OffsetFetch', 9, 5],
+  ['FindCoordinator', 10, 2],
+  ['JoinGroup', 11, 5],
+  ['Heartbeat', 12, 3],
+  ['LeaveGroup', 13, 3],
+  ['SyncGroup', 14, 3],
+  ['CreateTopics', 19, 4],
+  ['InitProducerId', 22, 1],
+] as const;
+
+/** Throws `unsupportedVersion` for a server that is too old, or no longer takes a request in that version. */
+export function assertTakesRequests(versions: readonly RequestVersions[]): void {
+  const taken = new Map(versions.map((one) => [one.apiKey, one]));
+  for (const [name, key, version] of neededRequests) {
+    const { minVersion, maxVersion } = taken.get(key) ?? { minVersion: 0, maxVersion: -1 };
+    if (version >= minVersion && version <= maxVersion) continue;
+    const range = maxVersion < 0 ? 'no such request' : `versions ${minVersion} to ${maxVersion}`;
+    throw new KafkaFault(faults.unsupportedVersion, `does not take ${name} in version ${version} (it has ${range})`);
+  }
+}
+
 /** A server that answers, and not as Kafka does. */
 export class NotKafkaError extends Error {
   override readonly name = 'NotKafkaError';

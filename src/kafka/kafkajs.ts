@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 
 import {
   assertKafkaAnswers,
+  assertTakesRequests,
   committedRecords,
   type FetchedPartition,
   faults,
@@ -14,6 +15,7 @@ import {
 
 // What is used of kafkajs 2.2.4, whose last release is of 2023: the requests of its protocol, below its consumer.
 interface Broker {
+  readonly versions: Readonly<Record<string, { readonly minVersion: number; readonly maxVersion: number }>>;
   connect(): Promise<void>;
   disconnect(): Promise<void>;
   metadata(topics: readonly string[]): Promise<{
@@ -129,6 +131,7 @@ async function connect(
   };
   try {
     await call(broker.connect());
+    assertTakesRequests(Object.entries(broker.versions).map(([key, range]) => ({ apiKey: Number(key), ...range })));
   } catch (error) {
     close();
     throw error;

@@ -23,6 +23,8 @@ export interface FetcherInit {
   readonly logger: Logger;
   /** Fields of each log line. */
   readonly fields: object;
+  /** True if positions are stored at the server, which forgets those of a topic that is deleted. */
+  readonly hasStoredPositions: boolean;
   /** Records of a partition that are read ahead, about. */
   readonly ahead: number;
   /** The leaders of the topic, which is created if it is not there. */
@@ -52,6 +54,8 @@ export class PartitionFetcher {
   readonly #reading = new Set<string>();
   #leaders: PartitionLeaders = new Map();
   #failure: unknown;
+  /** True if the topic was not there when it was read: it may have been deleted. */
+  #wasMissing = false;
 
   constructor(init: FetcherInit) {
     this.#init = init;
@@ -67,11 +71,12 @@ export class PartitionFetcher {
     return this.#failure;
   }
 
-  /** Finds the leaders. True if the number of partitions has changed. */
+  /** Finds the leaders. True if the number of partitions has changed, or positions have to be found again. */
   async refresh(): Promise<boolean> {
-    const { size } = this.#leaders;
+    const size = this.#wasMissing ? 0 : this.#leaders.size;
     this.#leaders = await this.#init.leaders();
     this.#failure = undefined;
+    this.#wasMissing = false;
     // The topic may have been made anew, with fewer of them.
     this.lose(...[...this.windows.values()].filter(({ partition }) => !this.#leaders.has(partition)));
     return this.#leaders.size !== size;
@@ -165,6 +170,11 @@ export class PartitionFetcher {
           if (error.partition === undefined || window.partition === error.partition) await this.#findPosition(window);
         return true;
       } catch (cause) {
+        // A topic of that name may be another one by now, in which the positions mean other records.
+        if (isFault(cause, faults.unknownTopic) && this.#init.hasStoredPositions) {
+          this.#wasMissing = true;
+          this.lose(...windows.values());
+        }
         this.#failure = cause;
         onChange();
         return false;

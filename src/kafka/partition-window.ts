@@ -23,7 +23,8 @@ export interface ReadyRecord {
 // an offset, which has 4,096 bytes by default.
 const maxSpan = 2_000;
 const suspectAttempts = 2;
-const version = '1';
+// Programs write into the metadata what they like: a number, a date, a name.
+const version = 'tenon1:';
 const done = '-';
 
 /**

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 
 import {
   assertKafkaAnswers,
+  assertTakesRequests,
   committedRecords,
   type FetchedPartition,
   faults,
@@ -14,6 +15,7 @@ import {
   type KafkaLibrary,
   type KafkaTarget,
   type RawRecord,
+  type RequestVersions,
 } from './kafka.ts';
 
 /** One request of the protocol, in one version of it. */
@@ -23,7 +25,6 @@ interface Api<Reply> {
 
 interface Connection {
   readonly socket: Socket | undefined;
-  isConnected(): boolean;
   connect(host: string, port: number): Promise<void>;
   close(): Promise<void>;
   on(event: 'error', listener: (error: Error) => void): void;
@@ -32,6 +33,7 @@ interface Connection {
 // What is used of @platformatic/kafka: its connection, and its requests in versions that Kafka has since 2.4.
 interface Library {
   readonly Connection: new (clientId: string, options: object) => Connection;
+  readonly apiVersionsV1: Api<{ readonly apiKeys: readonly RequestVersions[] }>;
   readonly metadataV8: Api<{
     readonly brokers: readonly (KafkaAddress & { readonly nodeId: number })[];
     readonly topics: readonly {
@@ -124,6 +126,7 @@ async function connect(library: Library, target: KafkaTarget, signal: AbortSigna
     socket?.once('error', (error) => (why ??= error));
     if (socket) assertKafkaAnswers(socket, (error) => (why = error));
     await call(connected);
+    assertTakesRequests((await call(library.apiVersionsV1.api.async(connection, clientId, ''))).apiKeys);
   } catch (error) {
     close();
     throw error;
@@ -149,7 +152,8 @@ function calls(
     client: connection,
     close,
     get isOpen() {
-      return connection.isConnected();
+      // It counts as not connected while it proves anew who it is.
+      return connection.socket?.destroyed === false;
     },
     async ping() {
       await send(library.metadataV8, [], false);
@@ -277,7 +281,6 @@ function fetched(
 }
 
 interface LibraryError {
-  readonly code?: unknown;
   readonly message?: unknown;
   readonly apiId?: unknown;
   readonly apiCode?: unknown;
@@ -290,7 +293,7 @@ interface LibraryError {
 /** The first refusal of the server among an error and what is behind it. */
 function faultOf(error: unknown): KafkaFault | undefined {
   if (typeof error !== 'object' || error === null) return undefined;
-  const { code, message, apiId, apiCode, serverErrorMessage, cause, errors = [], response } = error as LibraryError;
+  const { message, apiId, apiCode, serverErrorMessage, cause, errors = [], response } = error as LibraryError;
   if (typeof apiCode === 'number') {
     const said = typeof serverErrorMessage === 'string' ? `: ${serverErrorMessage}` : '';
     return new KafkaFault(apiCode, `${String(message)} (${String(apiId)})${said}`, { cause: error });
@@ -302,8 +305,7 @@ function faultOf(error: unknown): KafkaFault | undefined {
     if (!failed) return found;
     return new KafkaFault(found.code, found.message, { partition: failed.partitionIndex, cause: error });
   }
-  const isTooOld = code === 'PLT_KFK_UNSUPPORTED_API';
-  return isTooOld ? new KafkaFault(faults.unsupportedVersion, String(message), { cause: error }) : undefined;
+  return undefined;
 }
 
 /** The error of the connection itself, below those of the library. */

@@ -138,7 +138,6 @@ export class KafkaProducer {
       try {
         return await this.#send(queue, records);
       } catch (error) {
-        if (isFault(error, faults.duplicateSequence)) return;
         const isUnknown = !(error instanceof KafkaFault);
         const isOver = isUnknown || runtime.clock.monotonicMs() >= untilMs;
         // Whether the batch was written is not known, or the servers know the producer no longer: with another id the
@@ -163,7 +162,12 @@ export class KafkaProducer {
     queue.producer = producer;
     const { sequence } = queue;
     const request = { topic, partition, producer, sequence, records, timeoutMs };
-    await cluster.call((connection) => connection.produce(request), { at });
+    try {
+      await cluster.call((connection) => connection.produce(request), { at });
+    } catch (error) {
+      // It is there already.
+      if (!isFault(error, faults.duplicateSequence)) throw error;
+    }
     queue.sequence = (sequence + records.length) % 0x8000_0000;
   }
 

@@ -8,7 +8,13 @@ import { modulesVariable, platformaticModules } from '../support/kafka.ts';
 import { describeWithOtherNodes, nodeBinary } from '../support/node-versions.ts';
 import { startNode } from '../support/process.ts';
 
-const files = ['test/broker/kafka.test.ts', 'test/conformance/broker-kafka.long.test.ts', 'test/broker/kafka-faults'];
+const files = [
+  'test/broker/kafka.test.ts',
+  'test/conformance/broker-kafka.long.test.ts',
+  'test/broker/kafka-groups',
+  'test/broker/kafka-faults',
+  'test/broker/kafka-outages',
+];
 
 interface Summary {
   readonly numPassedTests: number;

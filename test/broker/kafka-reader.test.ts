@@ -75,11 +75,11 @@ describe('GroupReader', () => {
     await reader.open();
     expect(commits.at(-1)).toEqual({ 0: { offset: 0, metadata: '' } });
     expect(shown(await take(reader, 1))).toEqual(['a 1']);
-    expect(commits.at(-1)).toEqual({ 0: { offset: 0, metadata: '13' } });
+    expect(commits.at(-1)).toEqual({ 0: { offset: 0, metadata: 'tenon1:3' } });
     const [b] = await take(reader, 1);
-    expect(commits.at(-1)).toEqual({ 0: { offset: 0, metadata: '133' } });
+    expect(commits.at(-1)).toEqual({ 0: { offset: 0, metadata: 'tenon1:33' } });
     await reader.ack([b as KafkaEvent]);
-    expect(commits.at(-1)).toEqual({ 0: { offset: 0, metadata: '13-' } });
+    expect(commits.at(-1)).toEqual({ 0: { offset: 0, metadata: 'tenon1:3-' } });
     await reader.close();
   });
 
@@ -99,7 +99,10 @@ describe('GroupReader', () => {
 
   test('goes on where the last owner stopped: what is settled is left out, attempts go on', async () => {
     // In hand at the first attempt, settled, waiting after two, never begun.
-    const { setup, take } = stage({ log: [['a', 'b', 'c', 'd']], committed: { 0: { offset: 0, metadata: '13-4' } } });
+    const { setup, take } = stage({
+      log: [['a', 'b', 'c', 'd']],
+      committed: { 0: { offset: 0, metadata: 'tenon1:3-4' } },
+    });
     const reader = new GroupReader(setup, 'q');
     await reader.open();
     expect(shown(await take(reader))).toEqual(['a 2', 'c 3', 'd 1']);
@@ -107,7 +110,7 @@ describe('GroupReader', () => {
   });
 
   test('delivers an event that was in hand at two deaths alone, of all partitions', async () => {
-    const committed = { 0: { offset: 0, metadata: '15' } };
+    const committed = { 0: { offset: 0, metadata: 'tenon1:5' } };
     const { setup, take } = stage({
       log: [
         ['poison', 'a'],

@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
 import kafkajs, { type Admin } from 'kafkajs';
 
 import { deliver, type DeliveryHandler, type DeliveryOptions } from '../../src/broker/delivery.ts';
@@ -47,6 +49,11 @@ export function committed(server: BackendServer, topic: string, groupId = 'q'): 
   });
 }
 
+/** The offset that the group `q` has committed in the first partition of a topic. */
+export async function partitionZero(server: BackendServer, topic: string): Promise<number | undefined> {
+  return (await committed(server, topic)).get(0);
+}
+
 /** The ends of a topic's partitions. */
 export function ends(server: BackendServer, topic: string): Promise<Map<number, number>> {
   return withAdmin(server, async (admin) => {
@@ -59,4 +66,15 @@ export function ends(server: BackendServer, topic: string): Promise<Map<number, 
 export function createTopic(server: BackendServer, topic: string, numPartitions = 1, settings = {}): Promise<unknown> {
   const configEntries = Object.entries(settings).map(([name, value]) => ({ name, value: String(value) }));
   return withAdmin(server, (admin) => admin.createTopics({ topics: [{ topic, numPartitions, configEntries }] }));
+}
+
+/** Resolves when `look` gives what is expected. */
+export async function until<T>(what: string, look: () => Promise<T>, expected: T): Promise<void> {
+  const wanted = JSON.stringify(expected);
+  let seen: string | undefined;
+  for (const fromMs = Date.now(); Date.now() - fromMs < patienceMs; await sleep(100)) {
+    seen = JSON.stringify(await look());
+    if (seen === wanted) return;
+  }
+  throw new Error(`${what}: ${seen}, and should be ${wanted}`);
 }

@@ -92,6 +92,28 @@ describe('KafkaBroker', () => {
     expect(broker.status.state).toBe('closed');
   });
 
+  test('says that a server is too old, and for which request', async () => {
+    // What Kafka 2.3 takes, of which some is of Kafka 2.4 in a newer version.
+    const latest = { 0: 7, 1: 11, 2: 5, 3: 8, 8: 7, 9: 5, 10: 2, 11: 5, 12: 3, 13: 2, 14: 3, 18: 2, 19: 3, 22: 1 };
+    const ranges = Object.entries(latest).flatMap(([key, version]) => [Number(key), 0, version]);
+    const body = Buffer.alloc(4 + 2 + 4 + 2 * ranges.length + 4);
+    body.writeInt32BE(ranges.length / 3, 6);
+    for (const [index, value] of ranges.entries()) body.writeInt16BE(value, 10 + 2 * index);
+    const length = Buffer.alloc(4);
+    length.writeInt32BE(body.length);
+    const address = await socketServer((socket) => {
+      socket.on('data', (request) => {
+        request.copy(body, 0, 8, 12);
+        socket.write(Buffer.concat([length, body]));
+      });
+    });
+    const { broker } = brokerAt(address, 30_000);
+    const error = await failureOf(broker.connect());
+    expect(error).toMatchObject({ code: Code.FailedPrecondition, reason: 'broker.refused' });
+    expect(error.message).toContain('does not take Produce in version 8 (it has versions 0 to 7)');
+    expect(error.message).toContain('Kafka 2.4 or newer');
+  });
+
   test('goes to the next address if the first one does not answer', async () => {
     const silent = await socketServer(() => undefined);
     const { broker } = brokerAt(`127.0.0.1:1,${silent}`, 300);

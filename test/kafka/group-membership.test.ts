@@ -15,6 +15,7 @@ function joined(errors: Partial<Record<'join' | 'sync' | 'heartbeat' | 'commit' 
   const committed: [GroupMember, number][] = [];
   let [generation, members, lost] = [0, 0, 0];
   let owned: readonly number[] = [];
+  const ofOthers = new Set<number>();
   const answer = (call: keyof typeof errors): void => {
     calls.push(call);
     const error = errors[call]?.shift();
@@ -29,10 +30,11 @@ function joined(errors: Partial<Record<'join' | 'sync' | 'heartbeat' | 'commit' 
       const id = memberId === '' ? `member-${(members += 1)}` : memberId;
       return { memberId: id, generation: (generation += 1), members: [{ memberId: id, metadata }] };
     },
-    sync: async ({ memberId }, assignments) => (
-      answer('sync'),
-      assignments.get(memberId) ?? encodeAssignment(new Map())
-    ),
+    sync: async ({ memberId }, assignments) => {
+      answer('sync');
+      const own = decodeAssignment(assignments.get(memberId) ?? encodeAssignment(new Map())).get('t') ?? [];
+      return encodeAssignment(new Map([['t', own.filter((partition) => !ofOthers.has(partition))]]));
+    },
     heartbeat: async () => answer('heartbeat'),
     commit: async (member, _topic, offsets) => {
       answer('commit');
@@ -40,6 +42,10 @@ function joined(errors: Partial<Record<'join' | 'sync' | 'heartbeat' | 'commit' 
     },
     leave: async () => void calls.push('leave'),
   }));
+  const giveUp = (partition: number): void => {
+    ofOthers.add(partition);
+    owned = owned.filter((one) => one !== partition);
+  };
   const membership = new GroupMembership({
     ...{ cluster, timers: systemTimers, group: 'g', topic: 't', sessionTimeoutMs: 6_000 },
     owned: () => owned,
@@ -53,7 +59,7 @@ function joined(errors: Partial<Record<'join' | 'sync' | 'heartbeat' | 'commit' 
     },
   });
   const commit = (offset = 1): Promise<void> => membership.commit(() => new Map([[0, { offset, metadata: '' }]]));
-  return { membership, commit, calls, assigned, committed, lost: () => lost };
+  return { membership, commit, calls, assigned, committed, giveUp, lost: () => lost };
 }
 
 describe('GroupMembership', () => {
@@ -103,6 +109,16 @@ describe('GroupMembership', () => {
     await commit();
     await joining;
     expect(calls).toEqual(['join', 'owns 0 1', 'sync', 'commit']);
+  });
+
+  test('joins once more if a partition was given up while it joined', async () => {
+    const { membership, calls, giveUp } = joined();
+    await membership.join();
+    calls.length = 0;
+    const joining = membership.join();
+    giveUp(1);
+    await joining;
+    expect(calls.filter((call) => call.startsWith('owns'))).toEqual(['owns 0 1', 'owns 0']);
   });
 
   test('looks for another coordinator when the one that it has is none', async () => {

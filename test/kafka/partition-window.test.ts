@@ -151,14 +151,17 @@ describe('PartitionWindow', () => {
     expect([window.isLost, window.running]).toEqual([true, 0]);
   });
 
-  test('takes metadata of other programs for none', () => {
-    const window = new PartitionWindow(0, 0, { offset: 5, metadata: 'of another program' });
-    window.add(fetched(5, 6));
-    expect(begin(window, 2)).toEqual([
-      [5, 1],
-      [6, 1],
-    ]);
-  });
+  test.each(['of another program', '1700000000', '1999-12-31'])(
+    'takes metadata of other programs for none: %s',
+    (text) => {
+      const window = new PartitionWindow(0, 0, { offset: 5, metadata: text });
+      window.add(fetched(5, 6));
+      expect(begin(window, 2)).toEqual([
+        [5, 1],
+        [6, 1],
+      ]);
+    },
+  );
 
   test('loses nothing and counts right, whatever happens to its owners', () => {
     const step = fc.oneof(

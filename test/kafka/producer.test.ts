@@ -60,10 +60,11 @@ describe('KafkaProducer', () => {
     expect(batches).toEqual(['a to 0 as 0 of 1', 'a to 0 as 0 of 1', 'a to 0 as 0 of 1', 'b to 0 as 1 of 1']);
   });
 
-  test('takes a batch that is there already for written', async () => {
+  test('takes a batch that is there already for written, and goes on with the next number', async () => {
     const { batches, add } = produced([refuse(faults.requestTimedOut), refuse(faults.duplicateSequence)]);
     await add('a').written;
-    expect(batches).toHaveLength(2);
+    await add('b').written;
+    expect(batches).toEqual(['a to 0 as 0 of 1', 'a to 0 as 0 of 1', 'b to 0 as 1 of 1']);
   });
 
   test('takes another id when the servers do not know the one it has', async () => {

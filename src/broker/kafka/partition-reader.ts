@@ -32,7 +32,7 @@ export interface ReaderSetup extends DriverSetup {
 const maxPollMs = 5_000;
 const maxAhead = 500;
 // Partitions that were added are found after that time.
-const refreshMs = 30_000;
+const refreshMs = 10_000;
 
 /** Receives the events of all partitions of a topic, and shares no state with others. */
 export class PartitionReader implements DriverSubscription<KafkaEvent> {
@@ -47,11 +47,12 @@ export class PartitionReader implements DriverSubscription<KafkaEvent> {
   constructor(setup: ReaderSetup) {
     this.setup = setup;
     const { request, reads, logger, sink, leaders } = setup;
-    const { topic, queue, maxInFlight } = request;
+    const { topic, queue, mode, maxInFlight } = request;
     this.fetcher = new PartitionFetcher({
       ...{ topic, reads, logger, leaders },
       timers: setup.runtime.timers,
       fields: { topic, queue },
+      hasStoredPositions: queue !== undefined && mode === 'consume',
       ahead: Math.min(maxInFlight, maxAhead),
       isStopped: () => sink.isStopped,
       onChange: () => this.#wake(),
