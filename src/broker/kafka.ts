@@ -158,13 +158,14 @@ class KafkaDriver implements BrokerDriver<KafkaEvent> {
   }
 
   async receive(request: ReceiveRequest, sink: EventSink<KafkaEvent>): Promise<PartitionReader> {
-    const { queue, mode, topic, from: asked = this.#options.from } = request;
+    const { queue, mode, topic } = request;
     const { sessionTimeoutMs, revokeWaitMs } = this.#options;
-    const from = mode === 'watch' ? 'now' : (asked ?? (queue === undefined ? 'now' : 'start'));
+    const isMember = queue !== undefined && mode === 'consume';
+    const usual = mode === 'consume' ? this.#options.from : undefined;
+    const from = request.from ?? usual ?? (isMember ? 'start' : 'now');
     const [reads, control] = [this.#client.connect(), this.#client.connect()];
     const own = { request, sink, from, sessionTimeoutMs, revokeWaitMs, reads, control };
     const setup = { ...this.#setup, ...own, leaders: () => this.#client.leaders(topic) };
-    const isMember = queue !== undefined && mode === 'consume';
     const reader = isMember ? new GroupReader(setup, queue) : new PartitionReader(setup);
     try {
       await reader.open();

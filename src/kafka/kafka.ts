@@ -188,6 +188,7 @@ export const faults = {
   unknownProducer: 59,
   fencedLeaderEpoch: 74,
   unknownLeaderEpoch: 75,
+  unsupportedCompression: 76,
   memberIdRequired: 79,
 } as const;
 

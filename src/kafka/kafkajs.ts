@@ -265,12 +265,17 @@ interface LibraryError {
   readonly errors?: readonly LibraryError[];
 }
 
+/** Numbers of errors that kafkajs has found by itself. */
+const codeOf: Readonly<Record<string, number>> = {
+  KafkaJSSASLAuthenticationError: faults.authenticationFailed,
+  KafkaJSServerDoesNotSupportApiKey: faults.unsupportedVersion,
+  KafkaJSNotImplemented: faults.unsupportedCompression,
+};
+
 function faultOf(error: unknown): KafkaFault | undefined {
   const { name, code, message, partition, errors } = error as LibraryError;
   if (errors?.[0]) return faultOf(errors[0]);
-  const known = name === 'KafkaJSSASLAuthenticationError' ? faults.authenticationFailed : undefined;
-  const unsupported = name === 'KafkaJSServerDoesNotSupportApiKey' ? faults.unsupportedVersion : undefined;
-  const number = typeof code === 'number' ? code : (known ?? unsupported);
+  const number = typeof code === 'number' ? code : codeOf[String(name)];
   if (number === undefined) return undefined;
   return new KafkaFault(number, String(message), { ...(partition !== undefined && { partition }), cause: error });
 }

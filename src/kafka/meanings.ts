@@ -35,6 +35,10 @@ const meanings: Readonly<Record<number, FaultMeaning>> = {
     remedy: 'TENON_KAFKA_SASL names a mechanism that the server has',
   },
   [faults.unsupportedVersion]: { code: Code.FailedPrecondition, remedy: 'tenon needs Kafka 2.4 or newer' },
+  [faults.unsupportedCompression]: {
+    code: Code.FailedPrecondition,
+    remedy: 'run on Node 22.22, 24.6 or newer, or give CompressionCodecs of kafkajs that codec',
+  },
   [faults.policyViolation]: { code: Code.FailedPrecondition },
   [faults.authenticationFailed]: { code: Code.Unauthenticated },
 };
@@ -47,9 +51,12 @@ export function meaningOf(fault: KafkaFault): FaultMeaning | undefined {
   return meanings[fault.code] ?? { code: Code.Internal };
 }
 
-/** True for a refusal that stays: a right that is missing, a group of other programs, a topic that is not there. */
+/**
+ * True for a refusal that stays: a right that is missing, a group of other programs, records that cannot be read, a
+ * topic that is not there.
+ */
 export function isLasting(error: unknown): boolean {
-  const { topicDenied, groupDenied, clusterDenied, inconsistentProtocol } = faults;
-  const isDenied = isFault(error, topicDenied, groupDenied, clusterDenied, inconsistentProtocol);
-  return isDenied || error instanceof MissingTopicFault;
+  const { topicDenied, groupDenied, clusterDenied, inconsistentProtocol, unsupportedCompression } = faults;
+  if (error instanceof MissingTopicFault) return true;
+  return isFault(error, topicDenied, groupDenied, clusterDenied, inconsistentProtocol, unsupportedCompression);
 }

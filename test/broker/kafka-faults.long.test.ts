@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 
 import { Code } from '../../src/errors/errors.ts';
+import { libraryFor } from '../../src/kafka/library.ts';
 import { failureOf } from '../../src/testing/failures.ts';
 import { closing } from '../support/closing.ts';
 import { BackendServer, describeWithServer } from '../support/servers.ts';
@@ -195,6 +196,23 @@ describeWithServer('KafkaBroker, and what may happen to its topics', new Backend
       // murmur2 of foobar is -790332482: of three partitions it is the one at 1357151166 modulo 3.
       const ours = ['foobar', 'ours', 'ü', (-790_332_482 & 0x7fff_ffff) % 3];
       await eventually('ours', () => theirs.some((one) => JSON.stringify(one) === JSON.stringify(ours)), patienceMs);
+    },
+    limitMs,
+  );
+
+  test(
+    'records are read in any compression, or end the subscription with what to do',
+    async () => {
+      await createTopic(server, 'packed', 1, { 'compression.type': 'lz4' });
+      const { broker } = await connected(server);
+      await publishText(broker, 'packed', 'x'.repeat(1_000));
+      const received = collector();
+      const subscriber = await broker.subscribe('packed', received.receive, { queue: 'q' });
+      if (libraryFor() === 'kafkajs') {
+        const error = await subscriber.closed;
+        expect(error).toMatchObject({ code: Code.FailedPrecondition, reason: 'broker.refused' });
+        expect(error?.message).toMatch(/LZ4.*CompressionCodecs/);
+      } else await eventually('the event', () => received.texts.length === 1, patienceMs);
     },
     limitMs,
   );
