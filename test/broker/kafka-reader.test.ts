@@ -173,6 +173,7 @@ describe('PartitionReader', () => {
     let failures = 1;
     const { setup, take } = stage({ log: [['a']] });
     const broken = fakeCluster(() => ({
+      offsets: async () => new Map([[0, 0]]),
       fetch: async () => {
         if ((failures -= 1) >= 0) throw new KafkaFault(faults.notLeader, 'moved');
         return [{ partition: 0, records: [{ offset: 0, value: null, headers: [] }], next: 1 }];
