@@ -152,7 +152,8 @@ class KafkaDriver implements BrokerDriver<KafkaEvent> {
       const pending = producer.add(topic, { key, value, headers }, share);
       event.withdraw = () => pending.withdraw();
       return pending.written.catch(async (error: unknown) => {
-        throw isTooLarge(error) ? await this.#tooLarge(event, error) : error;
+        const isTooLarge = isFault(error, faults.messageTooLarge, faults.recordListTooLarge);
+        throw isTooLarge ? await this.#tooLarge(event, error) : error;
       });
     });
   }
@@ -204,8 +205,4 @@ class KafkaDriver implements BrokerDriver<KafkaEvent> {
     const limit = await this.#client.maxRecordBytes(topic);
     return limit === undefined ? cause : tooLarge(name, topic, 'an event with a body', body.length, limit);
   }
-}
-
-function isTooLarge(error: unknown): boolean {
-  return isFault(error, faults.messageTooLarge, faults.recordListTooLarge);
 }

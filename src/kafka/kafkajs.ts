@@ -7,6 +7,7 @@ import {
   committedRecords,
   type FetchedPartition,
   faults,
+  isFault,
   KafkaFault,
   type KafkaConnection,
   type KafkaLibrary,
@@ -149,10 +150,10 @@ function calls(broker: Broker, call: <T>(work: Promise<T>) => Promise<T>, close:
     isOpen: true,
     async ping() {
       try {
-        // Without a topic it would ask for all. Any answer will do.
+        // Without a topic it would ask for all. Any answer about the topic will do.
         await call(broker.metadata(['__consumer_offsets']));
       } catch (error) {
-        if (!(error instanceof KafkaFault)) throw error;
+        if (!isFault(error, faults.unknownTopic, faults.topicDenied, faults.leaderNotAvailable)) throw error;
       }
     },
     async leaders(topic) {

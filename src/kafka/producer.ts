@@ -1,5 +1,4 @@
-import { backoffMs } from '../internal/backoff.ts';
-import { pause } from '../runtime/bounded.ts';
+import { retrying } from '../runtime/retrying.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { KafkaCluster } from './cluster.ts';
 import { faults, isFault, KafkaFault, type NewRecord, type PartitionLeaders, type ProducerId } from './kafka.ts';
@@ -134,22 +133,17 @@ export class KafkaProducer {
   async #writeRetrying(queue: PartitionQueue, records: readonly NewRecord[]): Promise<void> {
     const { runtime, timeoutMs } = this.#init;
     const untilMs = runtime.clock.monotonicMs() + timeoutMs;
-    for (let failures = 1; ; failures += 1) {
-      try {
-        return await this.#send(queue, records);
-      } catch (error) {
-        const isUnknown = !(error instanceof KafkaFault);
-        const isOver = isUnknown || runtime.clock.monotonicMs() >= untilMs;
-        // Whether the batch was written is not known, or the servers know the producer no longer: with another id the
-        // next batch is not taken for this one.
-        if (isOver || isFault(error, ...ofProducer)) this.#producer = undefined;
-        if (isUnknown) this.#leaders.delete(queue.topic);
-        if (isOver || !(error.isPassing || isFault(error, faults.unknownTopic, ...ofProducer))) throw error;
-        this.#leaders.delete(queue.topic);
-        const delayMs = backoffMs(failures, () => runtime.random.next(), retry);
-        await pause(runtime.timers, delayMs, undefined, { keepAlive: true });
-      }
-    }
+    const onFailure = (error: unknown): void => {
+      const isUnknown = !(error instanceof KafkaFault);
+      const isOver = isUnknown || runtime.clock.monotonicMs() >= untilMs;
+      // Whether the batch was written is not known, or the servers know the producer no longer: with another id the
+      // next batch is not taken for this one.
+      if (isOver || isFault(error, ...ofProducer)) this.#producer = undefined;
+      if (isUnknown) this.#leaders.delete(queue.topic);
+      if (isOver || !(error.isPassing || isFault(error, faults.unknownTopic, ...ofProducer))) throw error;
+      this.#leaders.delete(queue.topic);
+    };
+    await retrying(() => this.#send(queue, records), { runtime, backoff: retry, onFailure });
   }
 
   async #send(queue: PartitionQueue, records: readonly NewRecord[]): Promise<void> {

@@ -7,7 +7,7 @@ import { libraryFor } from '../../src/kafka/library.ts';
 import { failureOf } from '../../src/testing/failures.ts';
 import { closing } from '../support/closing.ts';
 import { BackendServer, describeWithServer } from '../support/servers.ts';
-import { clientOf, connected, createTopic, partitionZero, patienceMs, until, withAdmin } from './kafka-support.ts';
+import { becomes, clientOf, connected, createTopic, partitionZero, patienceMs, withAdmin } from './kafka-support.ts';
 import { collector, eventually, publishAtLast, publishText, text } from './support.ts';
 
 const limitMs = 180_000;
@@ -24,14 +24,18 @@ describeWithServer('KafkaBroker, and what may happen to its topics', new Backend
       await member.unsubscribe();
       for (let number = 0; number < 100; number += 1) await publishText(broker, 'gone', String(number));
       const partitions = [{ partition: 0, offset: '61' }];
-      await withAdmin(server, (admin) => admin.deleteTopicRecords({ topic: 'gone', partitions }));
+      await withAdmin(server, async (admin) => {
+        // It looks for the topic first.
+        await admin.fetchTopicOffsets('gone');
+        await admin.deleteTopicRecords({ topic: 'gone', partitions });
+      });
       const rest = collector();
       await broker.subscribe('gone', rest.receive, { queue: 'q' });
       await eventually('the rest', () => rest.texts.length === 40, patienceMs);
       expect(rest.texts[0]).toBe('60');
       const lost = logger.lines.filter(({ level }) => level === 'error');
       expect(lost.map(({ fields }) => fields)).toEqual([{ topic: 'gone', queue: 'q', partition: 0, events: 60 }]);
-      await until('the rest is committed', () => partitionZero(server, 'gone'), 101);
+      await becomes('the rest is committed', () => partitionZero(server, 'gone'), 101);
     },
     limitMs,
   );
@@ -221,7 +225,7 @@ describeWithServer('KafkaBroker, and what may happen to its topics', new Backend
     'a slow subscriber holds back a large backlog, and gets all of it',
     async () => {
       await createTopic(server, 'backlog', 2);
-      const { broker } = await connected(server);
+      const { broker } = await connected(server, { timeoutMs: 60_000 });
       const body = 'x'.repeat(1_000);
       const numbers = Array.from({ length: 20_000 }, (_, index) => index);
       await Promise.all(numbers.map((number) => publishText(broker, 'backlog', `${number} ${body}`)));

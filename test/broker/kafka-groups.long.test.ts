@@ -12,6 +12,7 @@ import { closing } from '../support/closing.ts';
 import { startKafkaProgram } from '../support/kafka.ts';
 import { BackendServer, describeWithServer } from '../support/servers.ts';
 import {
+  becomes,
   clientOf,
   committed,
   connected,
@@ -19,7 +20,6 @@ import {
   ends,
   partitionZero,
   patienceMs,
-  until,
   withAdmin,
 } from './kafka-support.ts';
 import { collector, eventually, publishText, text } from './support.ts';
@@ -111,7 +111,11 @@ describeWithServer('KafkaBroker, and the members of its groups', new BackendServ
       expect(new Set(received.texts).size).toBe(3_000);
       const end = await ends(server, 'burst');
       expect(end.size).toBe(2);
-      await until('the committed offsets', async () => [...(await committed(server, 'burst'))].sort(), [...end].sort());
+      await becomes(
+        'the committed offsets',
+        async () => [...(await committed(server, 'burst'))].sort(),
+        [...end].sort(),
+      );
     },
     limitMs,
   );
@@ -132,7 +136,7 @@ describeWithServer('KafkaBroker, and the members of its groups', new BackendServ
       expect(attempts.filter((one) => !one.startsWith('poison'))).toEqual(['a 1', 'b 1']);
       expect(attempts.filter((one) => one.startsWith('poison'))).toEqual([1, 2, 3, 4].map((one) => `poison ${one}`));
       expect(dead.events[0]?.headers).toMatchObject({ 'tenon-attempts': '4', 'tenon-original-topic': 'poison' });
-      await until('it is committed', () => partitionZero(server, 'poison'), 3);
+      await becomes('it is committed', () => partitionZero(server, 'poison'), 3);
     },
     limitMs,
   );
@@ -164,7 +168,7 @@ describeWithServer('KafkaBroker, and the members of its groups', new BackendServ
       fail();
       await eventually('the next of its key', () => begun.includes('a2'), patienceMs);
       expect(begun.filter((body) => body === 'poison')).toHaveLength(4);
-      await until('all is committed', () => partitionZero(server, 'poisoned-key'), 4);
+      await becomes('all is committed', () => partitionZero(server, 'poisoned-key'), 4);
     },
     limitMs,
   );
@@ -183,7 +187,7 @@ describeWithServer('KafkaBroker, and the members of its groups', new BackendServ
       await other.member('long', async (event) => void begun?.push(`other ${text(event)}`));
       await publishText(broker, 'long', 'x');
       await eventually('its end', () => done?.length === 1, patienceMs);
-      await until('it is committed', () => partitionZero(server, 'long'), 1);
+      await becomes('it is committed', () => partitionZero(server, 'long'), 1);
       expect([begun, said('warn')]).toEqual([['x'], []]);
     },
     limitMs,
@@ -206,7 +210,7 @@ describeWithServer('KafkaBroker, and the members of its groups', new BackendServ
       expect(begun).toEqual([1, 2, 3].map((attempt) => `begun kill at attempt ${attempt}`));
       const handled: [string, number][] = [];
       await receive('killer', async (event) => void handled.push([text(event), event.attempt]));
-      await until('all is committed', () => partitionZero(server, 'killer'), 5);
+      await becomes('all is committed', () => partitionZero(server, 'killer'), 5);
       expect(handled).toContainEqual(['kill', 4]);
       // The others were in hand at two of the deaths at most.
       for (const [body, attempt] of handled) if (body !== 'kill') expect(attempt).toBeLessThanOrEqual(3);
@@ -222,7 +226,7 @@ describeWithServer('KafkaBroker, and the members of its groups', new BackendServ
       const received = collector();
       for (const { broker } of [await connected(server), await connected(server)])
         await broker.subscribe('idle', received.receive, { queue: 'idle' });
-      await until('partitions of each member', () => sharesOf('idle'), [2, 2]);
+      await becomes('partitions of each member', () => sharesOf('idle'), [2, 2]);
       const { broker } = await connected(server);
       const keys = Array.from({ length: 40 }, (_, index) => `key-${index}`);
       for (const orderKey of keys)
@@ -283,7 +287,7 @@ describeWithServer('KafkaBroker, and the members of its groups', new BackendServ
     }
     const end = await ends(server, topic);
     expect(end.size).toBe(4);
-    await until('all is committed', async () => [...(await committed(server, topic))].sort(), [...end].sort());
+    await becomes('all is committed', async () => [...(await committed(server, topic))].sort(), [...end].sort());
     const duplicates = handled().length - sent.size;
     expect(duplicates).toBeLessThan(sent.size / 2);
     for (const member of members) await member.kill('SIGKILL');
@@ -332,7 +336,7 @@ describeWithServer('KafkaBroker, and the members of its groups', new BackendServ
       await eventually('all of them', () => received.events.every(({ attempt }) => attempt === 2), patienceMs);
       const before = await committed(server, 'revoked');
       await Promise.all(held.map((event) => event.ack()));
-      await until(
+      await becomes(
         'all is committed',
         async () => [...(await committed(server, 'revoked'))].sort(),
         [...(await ends(server, 'revoked'))].sort(),

@@ -6,7 +6,7 @@ import type { Event } from '../../src/broker/broker.ts';
 import { Code } from '../../src/errors/errors.ts';
 import { failureOf } from '../../src/testing/failures.ts';
 import { BackendServer, describeWithServer } from '../support/servers.ts';
-import { committed, connected, patienceMs, until } from './kafka-support.ts';
+import { becomes, committed, connected, patienceMs } from './kafka-support.ts';
 import { collector, eventually, publishAtLast, publishText, text } from './support.ts';
 
 const limitMs = 180_000;
@@ -18,7 +18,7 @@ describeWithServer(
     test(
       'a server that hangs is noticed, publishing fails, and all goes on when it is back',
       async () => {
-        const { broker } = await connected(server, { timeoutMs: 2_000, partitions: 1 });
+        const { broker } = await connected(server, { timeoutMs: 4_000, partitions: 1 });
         const [member, alone] = [collector(), collector()];
         await broker.subscribe('hung', member.receive, { queue: 'q' });
         await broker.subscribe('hung', alone.receive);
@@ -44,7 +44,7 @@ describeWithServer(
     test(
       'a publisher without subscriptions notices a server that hangs, too',
       async () => {
-        const { broker } = await connected(server, { timeoutMs: 1_000 });
+        const { broker } = await connected(server, { timeoutMs: 4_000 });
         await publishText(broker, 'idle', 'x');
         server.pause();
         await eventually('it is noticed', () => broker.status.state === 'away', patienceMs);
@@ -57,7 +57,7 @@ describeWithServer(
     test(
       'a server that is killed and comes back with its data: nothing is lost, what is in hand stays in hand',
       async () => {
-        const { broker, said } = await connected(server, { timeoutMs: 2_000, partitions: 1, sessionTimeoutMs: 30_000 });
+        const { broker, said } = await connected(server, { timeoutMs: 4_000, partitions: 1, sessionTimeoutMs: 30_000 });
         const held: Event[] = [];
         await broker.subscribe('killed', (event) => void held.push(event), { queue: 'q' });
         for (const body of ['a', 'b']) await publishText(broker, 'killed', body);
@@ -71,7 +71,7 @@ describeWithServer(
         await eventually('what came later', () => held.length >= 3, patienceMs);
         await held[1]?.ack();
         await held[2]?.ack();
-        await until('all is committed', async () => (await committed(server, 'killed')).get(0), 3);
+        await becomes('all is committed', async () => (await committed(server, 'killed')).get(0), 3);
         expect(held.map(text)).toEqual(['a', 'b', 'c']);
         expect(said('error')).toEqual([]);
       },
@@ -81,7 +81,7 @@ describeWithServer(
     test(
       'a server that comes back without its data: topics and groups are made anew',
       async () => {
-        const { broker } = await connected(server, { timeoutMs: 2_000, partitions: 1 });
+        const { broker } = await connected(server, { timeoutMs: 4_000, partitions: 1 });
         const [member, alone] = [collector(), collector()];
         await broker.subscribe('erased', member.receive, { queue: 'q' });
         await broker.subscribe('erased', alone.receive);
@@ -92,7 +92,7 @@ describeWithServer(
         await server.start();
         await publishAtLast(broker, 'erased', 'd');
         await eventually('what came later', () => member.texts.includes('d') && alone.texts.includes('d'), patienceMs);
-        await until('it is committed', async () => (await committed(server, 'erased')).get(0), 1);
+        await becomes('it is committed', async () => (await committed(server, 'erased')).get(0), 1);
       },
       limitMs,
     );
@@ -174,7 +174,7 @@ describeWithServer(
         const unknown = await failureOf(connected(server, { credentials, sasl: 'SCRAM-SHA-512' }));
         expect(unknown).toMatchObject({ code: Code.Unauthenticated, reason: 'broker.refused' });
         expect(unknown.message).toContain('TENON_KAFKA_SASL');
-        const nobody = await failureOf(connected(server, { timeoutMs: 2_000 }));
+        const nobody = await failureOf(connected(server, { timeoutMs: 4_000 }));
         expect(nobody).toMatchObject({ code: Code.Unavailable, reason: 'broker.unreachable' });
         expect(nobody.message).toContain('TENON_BROKER_USERNAME');
       },
@@ -197,7 +197,7 @@ describeWithServer(
           'secret',
         );
         let error: unknown;
-        await until(
+        await becomes(
           'it is denied',
           async () => {
             error = await publishText(broker, 'secret', 'x').catch((cause: unknown) => cause);
@@ -215,7 +215,7 @@ describeWithServer(
     test(
       'a user that is removed while it is connected is refused, which is said once, until it is there again',
       async () => {
-        const { broker, logger } = await connected(server, { credentials, sasl: 'SCRAM-SHA-256', timeoutMs: 2_000 });
+        const { broker, logger } = await connected(server, { credentials, sasl: 'SCRAM-SHA-256', timeoutMs: 4_000 });
         const received = collector();
         await broker.subscribe('removed', received.receive, { queue: 'q' });
         await publishText(broker, 'removed', 'before');

@@ -1,5 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-
 import kafkajs, { type Admin } from 'kafkajs';
 
 import { deliver, type DeliveryHandler, type DeliveryOptions } from '../../src/broker/delivery.ts';
@@ -7,7 +5,7 @@ import { KafkaBroker, type KafkaBrokerOptions } from '../../src/broker/kafka.ts'
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { closing } from '../support/closing.ts';
 import type { BackendServer } from '../support/servers.ts';
-import { RecordingLogger } from './support.ts';
+import { eventually, RecordingLogger } from './support.ts';
 
 /** The longest that a test waits for what it wants to see. */
 export const patienceMs = 60_000;
@@ -69,12 +67,7 @@ export function createTopic(server: BackendServer, topic: string, numPartitions 
 }
 
 /** Resolves when `look` gives what is expected. */
-export async function until<T>(what: string, look: () => Promise<T>, expected: T): Promise<void> {
+export function becomes<T>(what: string, look: () => Promise<T>, expected: T): Promise<void> {
   const wanted = JSON.stringify(expected);
-  let seen: string | undefined;
-  for (const fromMs = Date.now(); Date.now() - fromMs < patienceMs; await sleep(100)) {
-    seen = JSON.stringify(await look());
-    if (seen === wanted) return;
-  }
-  throw new Error(`${what}: ${seen}, and should be ${wanted}`);
+  return eventually(`${what} ${wanted}`, async () => JSON.stringify(await look()) === wanted, patienceMs);
 }

@@ -4,6 +4,7 @@ import type { PartitionLeaders } from '../../kafka/kafka.ts';
 import { isLasting } from '../../kafka/meanings.ts';
 import { PartitionFetcher } from '../../kafka/partition-fetcher.ts';
 import { PartitionWindow } from '../../kafka/partition-window.ts';
+import { endsWithin } from '../../runtime/bounded.ts';
 import type { DriverSubscription, EventSink, IncomingEvent, PollRequest, ReceiveRequest } from '../kit/driver.ts';
 import type { DriverSetup } from '../kit/portable-broker.ts';
 
@@ -42,7 +43,7 @@ export class PartitionReader implements DriverSubscription<KafkaEvent> {
   protected readonly fetcher: PartitionFetcher;
   #refreshAtMs = 0;
   #wake = (): void => {};
-  #giveUp = (): void => {};
+  #saving = new AbortController();
 
   constructor(setup: ReaderSetup) {
     this.setup = setup;
@@ -74,9 +75,10 @@ export class PartitionReader implements DriverSubscription<KafkaEvent> {
     }
     if (events.length === 0) return events;
     try {
+      const { signal } = (this.#saving = new AbortController());
       // A rebalance may hold it up.
-      await Promise.race([this.save(), new Promise<void>((resolve) => (this.#giveUp = resolve))]);
-      if (!this.setup.sink.isStopped) return events.filter(({ window }) => !window.isLost);
+      const isSaved = await endsWithin(this.save(), { timers: this.setup.runtime.timers, signal });
+      if (isSaved && !this.setup.sink.isStopped) return events.filter(({ window }) => !window.isLost);
     } catch (error) {
       cancel(events);
       throw this.failed(error);
@@ -88,7 +90,7 @@ export class PartitionReader implements DriverSubscription<KafkaEvent> {
 
   interrupt(tried: number): void {
     this.#wake();
-    if (tried > 0) this.#giveUp();
+    if (tried > 0) this.#saving.abort();
   }
 
   /** Finds the partitions, and where to begin. */
