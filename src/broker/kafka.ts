@@ -160,13 +160,12 @@ class KafkaDriver implements BrokerDriver<KafkaEvent> {
 
   async receive(request: ReceiveRequest, sink: EventSink<KafkaEvent>): Promise<PartitionReader> {
     const { queue, mode, topic } = request;
-    const { sessionTimeoutMs, revokeWaitMs } = this.#options;
     const isMember = queue !== undefined && mode === 'consume';
     const usual = mode === 'consume' ? this.#options.from : undefined;
     const from = request.from ?? usual ?? (isMember ? 'start' : 'now');
     const [reads, control] = [this.#client.connect(), this.#client.connect()];
-    const own = { request, sink, from, sessionTimeoutMs, revokeWaitMs, reads, control };
-    const setup = { ...this.#setup, ...own, leaders: () => this.#client.leaders(topic) };
+    const own = { request, sink, from, reads, control, leaders: () => this.#client.leaders(topic) };
+    const setup = { ...this.#options, ...this.#setup, ...own };
     const reader = isMember ? new GroupReader(setup, queue) : new PartitionReader(setup);
     try {
       await reader.open();

@@ -47,7 +47,7 @@ export class KafkaClient {
   #producer: KafkaProducer | undefined;
   #client: unknown;
   /** The reason for which the cluster counts as away. */
-  #away: unknown;
+  #away: Error | undefined;
   #closing = new AbortController();
 
   constructor(init: ClientInit) {
@@ -170,7 +170,7 @@ export class KafkaClient {
       return timeoutMs;
     };
     const onFailure = (error: unknown): void => {
-      this.#away = error;
+      this.#away = error instanceof Error ? error : lost();
       host.away(error);
     };
     await pause(runtime.timers, timeoutMs, signal);

@@ -22,7 +22,7 @@ export interface ClusterInit {
   readonly timers: Timers;
   readonly timeoutMs: number;
   /** Makes what a connection needs: read for each, as certificates and passwords may change. */
-  target(address: KafkaAddress): KafkaTarget;
+  readonly target: (address: KafkaAddress) => KafkaTarget;
 }
 
 /** Where a call goes, and how long it may take. */
@@ -85,7 +85,8 @@ export class KafkaCluster {
   /** The first server that can be connected to. Those that cannot are asked last from then on. */
   async #reachable(): Promise<KafkaAddress> {
     let failure: unknown;
-    for (const address of [...this.#inOrder]) {
+    const addresses = [...this.#inOrder];
+    for (const address of addresses) {
       try {
         await this.#to(address);
         return address;

@@ -21,7 +21,7 @@ export interface GroupConsumerInit {
   readonly timers: Timers;
   readonly logger: Logger;
   /** Called when all partitions were lost: what is in hand goes to others. Returns how many events that are. */
-  onLost(): number;
+  readonly onLost: () => number;
 }
 
 const retryMs = 200;
@@ -43,10 +43,10 @@ export class GroupConsumer {
   #hasBegun = false;
 
   constructor(init: GroupConsumerInit) {
-    const { cluster, timers, group, topic, sessionTimeoutMs, fetcher } = init;
+    const { fetcher } = init;
     this.#init = init;
     this.#membership = new GroupMembership({
-      ...{ cluster, timers, group, topic, sessionTimeoutMs },
+      ...init,
       owned: () => [...fetcher.windows.keys()],
       onAssigned: (partitions) => this.#onAssigned(partitions),
       onLost: () => this.#onLost(),

@@ -28,11 +28,11 @@ export interface MembershipInit {
   readonly topic: string;
   readonly sessionTimeoutMs: number;
   /** The partitions that it has now. */
-  owned(): readonly number[];
+  readonly owned: () => readonly number[];
   /** Called with the partitions that it has from now on. Called again with others after each rebalance. */
-  onAssigned(partitions: readonly number[]): Promise<void>;
+  readonly onAssigned: (partitions: readonly number[]) => Promise<void>;
   /** Called when the group went on without this member: its partitions may have been given to others. */
-  onLost(): void;
+  readonly onLost: () => void;
 }
 
 // Members join at once, whatever their handlers do: it is only that their heartbeats have to bring them the news.

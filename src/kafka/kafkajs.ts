@@ -86,7 +86,7 @@ interface Parts {
 /** Loads kafkajs. Throws the error of `require` if it is not installed. */
 export function kafkajs(): KafkaLibrary {
   const require = createRequire(import.meta.url);
-  const { createLogger } = require('kafkajs/src/loggers') as { createLogger(options: object): unknown };
+  const { createLogger } = require('kafkajs/src/loggers') as { readonly createLogger: (options: object) => unknown };
   const parts: Parts = {
     Broker: require('kafkajs/src/broker') as Constructor<Broker>,
     ConnectionPool: require('kafkajs/src/network/connectionPool') as Constructor<object>,

@@ -28,10 +28,10 @@ export interface FetcherInit {
   /** Records of a partition that are read ahead, about. */
   readonly ahead: number;
   /** The leaders of the topic, which is created if it is not there. */
-  leaders(): Promise<PartitionLeaders>;
-  isStopped(): boolean;
+  readonly leaders: () => Promise<PartitionLeaders>;
+  readonly isStopped: () => boolean;
   /** Called when there are records, and when reading has failed. */
-  onChange(): void;
+  readonly onChange: () => void;
 }
 
 /** A record whose event is begun. */

@@ -48,14 +48,27 @@ function stage({ log, committed = {}, mode = 'consume', calls = {} }: Stage) {
     }));
   const logger = new RecordingLogger();
   const setup: ReaderSetup = {
-    ...{ address: undefined, timeoutMs: 1_000, runtime: systemRuntime, logger },
+    address: undefined,
+    timeoutMs: 1_000,
+    runtime: systemRuntime,
+    logger,
     security: undefined as unknown as ConnectionSecurity,
     request: { topic: 't', queue: 'q', mode, maxInFlight: 10, maxWaiting: 10, doing: 'test' },
     sink: {
-      ...{ demand: 10, isStopped: false, deliver: () => undefined, wake: () => undefined, fail: () => undefined },
-      ...{ unsettled: () => [], settling: () => [], resetSession: () => undefined },
+      demand: 10,
+      isStopped: false,
+      deliver: () => undefined,
+      wake: () => undefined,
+      fail: () => undefined,
+      unsettled: () => [],
+      settling: () => [],
+      resetSession: () => undefined,
     },
-    ...{ from: 'start', sessionTimeoutMs: 6_000, revokeWaitMs: 1_000, reads: cluster(), control: cluster() },
+    from: 'start',
+    sessionTimeoutMs: 6_000,
+    revokeWaitMs: 1_000,
+    reads: cluster(),
+    control: cluster(),
     leaders: async () => new Map(all.map((partition) => [partition, at])),
   };
   const take = async (reader: PartitionReader, count = 10, fresh = count): Promise<readonly KafkaEvent[]> => {

@@ -43,7 +43,7 @@ export async function withAdmin<T>(server: BackendServer, work: (admin: Admin) =
 export function committed(server: BackendServer, topic: string, groupId = 'q'): Promise<Map<number, number>> {
   return withAdmin(server, async (admin) => {
     const [found] = await admin.fetchOffsets({ groupId, topics: [topic] });
-    return new Map(found?.partitions.map(({ partition, offset }) => [partition, Number(offset)]));
+    return inOrder(found?.partitions.map(({ partition, offset }) => [partition, Number(offset)]));
   });
 }
 
@@ -56,8 +56,12 @@ export async function partitionZero(server: BackendServer, topic: string): Promi
 export function ends(server: BackendServer, topic: string): Promise<Map<number, number>> {
   return withAdmin(server, async (admin) => {
     const all = await admin.fetchTopicOffsets(topic);
-    return new Map(all.map(({ partition, high }) => [partition, Number(high)]));
+    return inOrder(all.map(({ partition, high }) => [partition, Number(high)]));
   });
+}
+
+function inOrder(offsets: [partition: number, offset: number][] = []): Map<number, number> {
+  return new Map(offsets.toSorted(([one], [other]) => one - other));
 }
 
 /** Creates a topic. */

@@ -46,8 +46,9 @@ function joined(errors: Partial<Record<'join' | 'sync' | 'heartbeat' | 'commit' 
     ofOthers.add(partition);
     owned = owned.filter((one) => one !== partition);
   };
+  const init = { cluster, timers: systemTimers, group: 'g', topic: 't', sessionTimeoutMs: 6_000 };
   const membership = new GroupMembership({
-    ...{ cluster, timers: systemTimers, group: 'g', topic: 't', sessionTimeoutMs: 6_000 },
+    ...init,
     owned: () => owned,
     onAssigned: async (partitions) => {
       assigned.push(partitions);

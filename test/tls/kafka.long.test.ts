@@ -10,8 +10,7 @@ import { failureOf } from '../../src/testing/failures.ts';
 import { EventRecorder, publishText, RecordingLogger } from '../../src/testing/recorders.ts';
 import { authority, type Certified } from '../support/certificates.ts';
 import { closing } from '../support/closing.ts';
-import { type BackendServer, describeWithServer, startServer } from '../support/servers.ts';
-import { BackendServer as Server } from '../support/servers.ts';
+import { BackendServer, describeWithServer, startServer } from '../support/servers.ts';
 import { expectNothingUncaught } from '../support/uncaught.ts';
 import { eventually } from '../support/waiting.ts';
 
@@ -51,7 +50,7 @@ const credentials = { username: 'tenon', password: 'right' };
 
 describeWithServer(
   'KafkaBroker over TLS',
-  new Server('kafka', { tls: { ...serverFiles, caFile }, credentials }),
+  new BackendServer('kafka', { tls: { ...serverFiles, caFile }, credentials }),
   (server) => {
     test(
       'publishes and receives, with user name and password',

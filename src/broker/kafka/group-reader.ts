@@ -9,11 +9,12 @@ export class GroupReader extends PartitionReader {
   constructor(setup: ReaderSetup, group: string) {
     super(setup);
     const { control: cluster, request, from, sessionTimeoutMs, revokeWaitMs, runtime, logger, sink } = setup;
+    const times = { sessionTimeoutMs, revokeWaitMs, timers: runtime.timers };
+    const own = { cluster, group, topic: request.topic, from, logger, fetcher: this.fetcher };
     this.keepAliveMs = sessionTimeoutMs / 10;
     this.#consumer = new GroupConsumer({
-      ...{ cluster, group, topic: request.topic, from, sessionTimeoutMs, revokeWaitMs, logger },
-      fetcher: this.fetcher,
-      timers: runtime.timers,
+      ...times,
+      ...own,
       onLost: () => {
         const inHand = sink.unsettled().length;
         sink.resetSession();

@@ -27,7 +27,7 @@ export interface ReaderSetup extends DriverSetup {
   readonly reads: KafkaCluster;
   /** Connections for the group, whose calls wait for its other members. */
   readonly control: KafkaCluster;
-  leaders(): Promise<PartitionLeaders>;
+  readonly leaders: () => Promise<PartitionLeaders>;
 }
 
 const maxPollMs = 5_000;
@@ -49,10 +49,10 @@ export class PartitionReader implements DriverSubscription<KafkaEvent> {
     this.setup = setup;
     const { request, reads, logger, sink, leaders } = setup;
     const { topic, queue, mode, maxInFlight } = request;
+    const own = { topic, reads, logger, leaders, fields: { topic, queue } };
     this.fetcher = new PartitionFetcher({
-      ...{ topic, reads, logger, leaders },
+      ...own,
       timers: setup.runtime.timers,
-      fields: { topic, queue },
       hasStoredPositions: queue !== undefined && mode === 'consume',
       ahead: Math.min(maxInFlight, maxAhead),
       isStopped: () => sink.isStopped,
