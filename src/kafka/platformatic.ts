@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import type { Socket } from 'node:net';
 
+import { textOf } from '../errors/errors.ts';
 import {
   assertKafkaAnswers,
   assertTakesRequests,
@@ -96,7 +97,13 @@ const neverMs = 0x7fff_ffff;
 export async function platformatic(): Promise<KafkaLibrary> {
   // Where Node cannot run it, it is not installed, and the compiler would not find it.
   const name: string = '@platformatic/kafka';
-  const library = (await import(name)) as Library;
+  let library: Library;
+  try {
+    library = (await import(name)) as Library;
+  } catch (error) {
+    // Outside a `try`, a bundler takes a package that is not installed for a fault of the program.
+    throw new Error(textOf(error), { cause: error });
+  }
   return { name: '@platformatic/kafka', connect: (target, signal) => connect(library, target, signal) };
 }
 
