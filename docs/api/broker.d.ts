@@ -295,6 +295,8 @@ export declare class RabbitMqBroker extends PortableBroker<Delivery> implements 
 
 import type { Timers } from '../runtime/runtime.ts';
 import type { Broker, Event } from './broker.ts';
+import { redrivesHeader } from './kit/headers.ts';
+export { redrivesHeader };
 export interface RedriveOptions {
     readonly to?: string | undefined;
     readonly queue?: string | undefined;
@@ -308,7 +310,6 @@ export interface Redriven {
     readonly moved: number;
     readonly skipped: number;
 }
-export declare const redrivesHeader = "tenon-redrives";
 export declare function redrive(broker: Broker, topic: string, options?: RedriveOptions): Promise<Redriven>;
 
 // tenon/broker/redis
