@@ -33,8 +33,8 @@ export class NatsSocket extends Duplex {
   readonly #sender: PacketSender;
   #peer: string;
   /**
-   * False until the other end has named its subject. Until then a client sends one packet: others would be lost with the
-   * subscription of the listener, who may leave its subject as soon as it has taken the connection.
+   * False until the other end has named its subject. Until then a client sends one packet: others would be lost with
+   * the subscription of the listener, who may leave its subject as soon as it has taken the connection.
    */
   #isAnswered: boolean;
   /** False until packets may be sent. */
