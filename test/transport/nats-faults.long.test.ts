@@ -341,6 +341,15 @@ describeWithServer('a server of NATS', new BackendServer('nats'), (server) => {
     expect(raw.heard.map(({ text }) => text)).toEqual(['\u0002\0\0\0\0', '\u0002\0\0\0\0']);
   });
 
+  it('answers the first packet of a connection at once, however little is in it', async () => {
+    const listener = await serving(transportTo(server.address));
+    const raw = await RawNats.to(server);
+    await raw.subscribe('_INBOX.slow');
+    await raw.publish(listener.addr().slice('nats:'.length), '\0\0\0\0\0t', '_INBOX.slow');
+    await eventually('the answer', () => raw.heard.length > 0);
+    expect(raw.heard[0]).toMatchObject({ reply: expect.stringMatching(/^_INBOX\./), text: `\u0003${'\0'.repeat(8)}` });
+  });
+
   it('refuses strangers that write to a subject of calls', async () => {
     const listener = await serving(transportTo(server.address));
     const stranger = transportTo(server.address);
