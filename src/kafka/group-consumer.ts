@@ -25,6 +25,9 @@ export interface GroupConsumerInit {
 }
 
 const retryMs = 200;
+// Members often come one after another, and each waits for the heartbeats of those that are there.
+const oftenMs = 150;
+const oftenAfterJoin = 20;
 
 /**
  * A member of a consumer group: has the partitions read that the group gives it, and commits how far it is. A partition
@@ -41,6 +44,8 @@ export class GroupConsumer {
   readonly #ending = new AbortController();
   /** True once it has committed: the group is not new. */
   #hasBegun = false;
+  /** The number of heartbeats that are still sent soon after one another. */
+  #oftenLeft = 0;
 
   constructor(init: GroupConsumerInit) {
     const { fetcher } = init;
@@ -125,6 +130,19 @@ export class GroupConsumer {
       }
     }
     fetcher.read();
+    const isOften = this.#oftenLeft > 0;
+    this.#oftenLeft = oftenAfterJoin;
+    if (!isOften) void this.#heartbeatOften();
+  }
+
+  async #heartbeatOften(): Promise<void> {
+    const { signal } = this.#ending;
+    for (; this.#oftenLeft > 0; this.#oftenLeft -= 1) {
+      await pause(this.#init.timers, oftenMs, signal);
+      if (signal.aborted) return;
+      // One that fails is reported by the next of the regular ones.
+      await this.heartbeat().catch(() => undefined);
+    }
   }
 
   async #handOver(window: PartitionWindow): Promise<void> {

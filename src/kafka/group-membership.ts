@@ -39,6 +39,7 @@ export interface MembershipInit {
 const rebalanceTimeoutMs = 30_000;
 const retryMs = 100;
 const maxTries = 50;
+const ofRebalance = [faults.rebalanceInProgress, faults.unknownMember, faults.illegalGeneration] as const;
 
 /**
  * A member of a consumer group, which gets partitions of one topic. It keeps those that it has through rebalances, and
@@ -103,22 +104,25 @@ export class GroupMembership {
     return { group: this.#init.group, memberId: this.#memberId, generation: this.#generation };
   }
 
-  /** Makes a call as a member of the present generation. If that is over, joins the next one and rejects. */
+  /**
+   * Makes a call as a member of the present generation, again after each rebalance. If the group went on without this
+   * member, joins anew and rejects.
+   */
   async #asMember(call: (member: GroupMember) => Promise<void>): Promise<void> {
-    if (!this.#isMember && !this.#hasEnded) await this.join();
-    const member = this.#member;
-    try {
-      await call(member);
-    } catch (error) {
-      if (this.#hasEnded) throw error;
-      if (isFault(error, faults.rebalanceInProgress)) {
+    for (let tried = 1; ; tried += 1) {
+      if (!this.#isMember && !this.#hasEnded) await this.join();
+      const member = this.#member;
+      try {
+        return await call(member);
+      } catch (error) {
+        if (this.#hasEnded || tried >= maxTries || !isFault(error, ...ofRebalance)) throw error;
+        const isOver = !isFault(error, faults.rebalanceInProgress);
+        // It may have joined meanwhile.
+        if (isOver && this.#generation !== member.generation) continue;
+        if (isOver) this.#lose();
         await this.join();
-        return call(this.#member);
+        if (isOver) throw error;
       }
-      if (!isFault(error, faults.unknownMember, faults.illegalGeneration)) throw error;
-      if (this.#generation === member.generation) this.#lose();
-      await this.join();
-      throw error;
     }
   }
 

@@ -232,6 +232,27 @@ describeWithServer('KafkaBroker, and the members of its groups', new BackendServ
     limitMs,
   );
 
+  test(
+    'members of one queue on several topics begin one after another without a warning',
+    async () => {
+      const topics = ['one', 'two', 'three', 'four', 'five', 'six'];
+      const received = collector();
+      const brokers = [await connected(server, { partitions: 2 }), await connected(server, { partitions: 2 })];
+      for (const { broker } of brokers)
+        for (const topic of topics) await broker.subscribe(topic, received.receive, { queue: 'many' });
+      const [{ broker }] = brokers as [(typeof brokers)[0]];
+      await Promise.all(topics.map((topic) => publishText(broker, topic, topic)));
+      await eventually('all', () => received.texts.length === topics.length, patienceMs);
+      await becomes(
+        'partitions of each member',
+        () => sharesOf('many'),
+        Array.from({ length: 12 }, () => 1),
+      );
+      expect(brokers.flatMap(({ said }) => said('warn'))).toEqual([]);
+    },
+    limitMs,
+  );
+
   test('members that come and go under load: no event is lost, keys keep their order, no partition is left', async () => {
     const topic = 'churn';
     await createTopic(server, topic, 4);
@@ -243,7 +264,7 @@ describeWithServer('KafkaBroker, and the members of its groups', new BackendServ
     const publishing = (async () => {
       for (let number = 0; !isOver; number += 1) {
         const key = `key-${number % 20}`;
-        const body = number % 400 === 399 ? `slow 8000 ${key} ${number}` : `${key} ${number}`;
+        const body = number % 801 === 800 ? `slow 8000 ${key} ${number}` : `${key} ${number}`;
         await broker.publish(topic, { headers: {}, body: Buffer.from(body) }, { orderKey: key });
         sent.set(body, number);
         await sleep(5);
