@@ -275,7 +275,7 @@ describeWithServer('KafkaBroker, and the members of its groups', new BackendServ
       return key === undefined ? [] : [murmur2(Buffer.from(key)) % 4];
     };
     const handled = (): string[] => all.flatMap(({ lines }) => lines.filter((line) => line.startsWith('handled ')));
-    for (let round = 0; round < 9; round += 1) {
+    for (let round = 0; round < 6; round += 1) {
       const before = new Map(all.map((member) => [member, member.lines.length]));
       if (round % 3 === 2) await members.shift()?.kill('SIGKILL');
       else if (round % 3 === 1) members.push(startMember(topic, { maxMs: 100 }));
