@@ -40,6 +40,24 @@ describeWithServer('NatsJetStreamBroker over nats', new BackendServer('nats-jets
     expect(handled.sort()).toEqual(numbers.map((number) => `${number} 1`));
   }, 120_000);
 
+  test('an event in hand that comes again, as the process stood still, is not handled a second time', async () => {
+    const { broker } = await connected(nats.address, { ackWaitMs: 500 });
+    const taken: Event[] = [];
+    const options = { queue: 'q', maxInFlight: 4 };
+    await broker.subscribe('stalled', (event) => void taken.push(event), options);
+    await publishText(broker, 'stalled', 'held');
+    await eventually('the event', () => taken.length === 1, patienceMs);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_000);
+    await publishText(broker, 'stalled', 'later');
+    await eventually('a later one', () => taken.some((event) => text(event) === 'later'), patienceMs);
+    const { consumers } = await managerOf(broker);
+    const info = await consumers.info(await streamOf(broker, 'stalled'), 'q_stalled');
+    expect(info).toMatchObject({ num_redelivered: 1 });
+    for (const event of taken) await event.ack();
+    expect(await pendingOf(broker, 'stalled')).toEqual([0, 0]);
+    expect(taken.map((event) => `${text(event)} ${event.attempt}`)).toEqual(['held 1', 'later 1']);
+  }, 60_000);
+
   test('it asks for no more events than it has room for', async () => {
     const { broker } = await connected(nats.address);
     const { broker: other } = await connected(nats.address);

@@ -12,8 +12,9 @@ await broker.subscribe(
     console.log(`took ${body} at attempt ${event.attempt}`);
     if (body.startsWith('held')) return;
     await new Promise((resolve) => setTimeout(resolve, Number(workMs)));
-    await event.ack();
+    // Said before it is acknowledged: one that dies in between has handled it, and it comes again.
     console.log(`did ${body}`);
+    await event.ack();
   },
   { queue: 'q', maxInFlight: 8 },
 );
