@@ -35,7 +35,7 @@ export interface NatsConnectionOptions extends PortableBrokerOptions {
 /** The oldest server that will do. */
 export interface NeededServer {
   readonly version: string;
-  /** What older ones lack. */
+  /** The feature that older ones lack. */
   readonly feature: string;
 }
 
