@@ -62,8 +62,8 @@ export function writeCloudEvent(event: CloudEvent, mode: CloudEventMode, headers
 }
 
 /**
- * Reads a CloudEvent, in either mode, with attributes under `ce-`, `ce_`, `cloudEvents:` or `cloudEvents_`. Returns undefined for an event that is none. Throws INVALID_ARGUMENT
- * (`broker.invalid_cloud_event`) for one that is broken.
+ * Reads a CloudEvent, in either mode, with attributes under `ce-`, `ce_`, `cloudEvents:` or `cloudEvents_`. Returns
+ * undefined for an event that is none. Throws INVALID_ARGUMENT (`broker.invalid_cloud_event`) for one that is broken.
  */
 export function readCloudEvent({ headers, body }: BrokerMessage): CloudEvent | undefined {
   const contentType = contentTypeOf(headers);

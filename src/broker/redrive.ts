@@ -7,8 +7,6 @@ import { capabilitiesOf } from './kit/capabilities.ts';
 import * as failures from './kit/failures.ts';
 import { deadLetterHeader, headersWithout, orderKeyHeader, redrivesHeader } from './kit/headers.ts';
 
-export { redrivesHeader };
-
 /** Options of {@link redrive}. */
 export interface RedriveOptions {
   /** Topic to which all events are published. @default the topic from which each came */
@@ -52,8 +50,8 @@ const ofDeadLetters: ReadonlySet<string> = new Set(Object.values(deadLetterHeade
 /**
  * Publishes the events of a dead-letter topic again, each to the topic from which it came, without the headers of a
  * dead letter and with `tenon-redrives`. An event is acknowledged when it was published: if this fails, or the process
- * dies, no event is lost, and one may come twice. Rejects with the error of the publish. An event that comes back, as its
- * handler fails again, stays: it is not moved twice by one call.
+ * dies, no event is lost, and one may come twice. Rejects with the error of the publish. An event that comes back, as
+ * its handler fails again, stays: it is not moved twice by one call.
  *
  * FAILED_PRECONDITION (`broker.unsupported`) on a broker that does not store dead letters, or needs a `queue`.
  */

@@ -85,8 +85,8 @@ export interface ServiceOptions extends ServerOptions {
    */
   readonly healthFollowsBroker?: boolean | undefined;
   /**
-   * True if health is NOT_SERVING also during a later outage of the broker, for a service with subscriptions. Beware: it
-   * takes away all instances at once.
+   * True if health is NOT_SERVING also during a later outage of the broker, for a service with subscriptions. Beware:
+   * it takes away all instances at once.
    * @default false
    */
   readonly healthFollowsOutages?: boolean | undefined;

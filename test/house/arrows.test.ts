@@ -217,6 +217,7 @@ const completing = [
   'codec/marshaler-table.ts',
   'broker/cloud-events.ts',
   'broker/delivery.ts',
+  'broker/redrive.ts',
   'broker/kit/capabilities.ts',
   'interceptors/service-config.ts',
 ];

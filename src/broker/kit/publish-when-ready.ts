@@ -1,6 +1,6 @@
 import { TenonError } from '../../errors/errors.ts';
-import { Backoff } from '../../internal/backoff.ts';
 import { pause } from '../../runtime/bounded.ts';
+import { retrying } from '../../runtime/retrying.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { ConnectionStatus } from './connection-status.ts';
 
@@ -15,23 +15,26 @@ export interface WhenReady {
   readonly publish: (timeoutMs: number) => Promise<void>;
 }
 
-const retry = { initialMs: 20, maxMs: 1_000 } as const;
+const backoff = { initialMs: 20, maxMs: 1_000 } as const;
 
 /**
  * Publishes an event, and does so again as long as the broker cannot be reached. Rejects with the last error when the
  * time has passed. Events that wait are published in the order of the calls.
  */
-export async function publishWhenReady({ status, runtime, timeoutMs, signal, publish }: WhenReady): Promise<void> {
-  const endMs = runtime.clock.monotonicMs() + timeoutMs;
-  const leftMs = (): number => endMs - runtime.clock.monotonicMs();
-  const backoff = new Backoff(runtime.random, retry);
-  for (;;) {
-    try {
-      return await publish(Math.max(1, leftMs()));
-    } catch (error) {
-      if (!TenonError.is(error) || error.reason !== 'broker.unreachable' || leftMs() <= 0) throw error;
-    }
-    if (status.current.state === 'away') await status.changed(runtime.timers, leftMs(), signal);
-    else await pause(runtime.timers, Math.min(backoff.failed(), Math.max(0, leftMs())), signal, { keepAlive: true });
-  }
+export function publishWhenReady({ status, runtime, timeoutMs, signal, publish }: WhenReady): Promise<void> {
+  const { clock, timers } = runtime;
+  const endMs = clock.monotonicMs() + timeoutMs;
+  const leftMs = (): number => Math.max(0, endMs - clock.monotonicMs());
+  return retrying(() => publish(Math.max(1, leftMs())), {
+    runtime,
+    backoff,
+    onFailure: (error, delayMs) => {
+      if (!TenonError.is(error) || error.reason !== 'broker.unreachable' || leftMs() === 0) throw error;
+      return Math.min(delayMs, leftMs());
+    },
+    pause: (delayMs) =>
+      status.current.state === 'away'
+        ? status.changed(timers, leftMs(), signal)
+        : pause(timers, delayMs, signal, { keepAlive: true }),
+  });
 }

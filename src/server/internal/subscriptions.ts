@@ -37,8 +37,8 @@ export interface SubscriptionsSeams {
 const firstAnswerMs = 10_000;
 
 /**
- * Makes the subscriptions of a server, and keeps trying until the broker can be reached, at the start or later. One that
- * the broker ends, as its queue was deleted or a right was taken away, is made again in the same way.
+ * Makes the subscriptions of a server, and keeps trying until the broker can be reached, at the start or later. One
+ * that the broker ends, as its queue was deleted or a right was taken away, is made again in the same way.
  */
 export class Subscriptions {
   readonly #seams: SubscriptionsSeams;
