@@ -14,7 +14,7 @@ import { eventually } from '../support/waiting.ts';
 
 const patienceMs = 200_000;
 /** Most of these start several servers, of which some take seconds. */
-const longMs = 240_000;
+const longMs = 600_000;
 
 const folder = mkdtempSync(join(tmpdir(), 'tenon-servers-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
