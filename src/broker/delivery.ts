@@ -256,7 +256,7 @@ class Delivery {
   /** Logs that dead letters are lost, or stored for existing groups alone. */
   logMissingPersistence(): void {
     const deadLetter = this.#deadLetters.topicFor(this.#topic);
-    if (deadLetter === undefined || (this.#capabilities.persistent && this.#capabilities.replay)) return;
+    if (deadLetter === undefined || storesDeadLetters(this.#capabilities)) return;
     const fields = { topic: this.#topic, broker: String(this.#broker), deadLetter };
     if (this.#capabilities.persistent)
       this.#logSafely('info', 'dead letters are kept only for queues that have subscribed to their topic', fields);
@@ -498,8 +498,7 @@ class Delivery {
         return this.#returnToBroker(event, this.#retryDelayMs);
     }
     this.#forget(event);
-    const { persistent, replay } = this.#capabilities;
-    this.#log('error', deadLetteredMessage(persistent, replay, why), event, failure, { attempts, deadLetter });
+    this.#log('error', deadLetteredMessage(this.#capabilities, why), event, failure, { attempts, deadLetter });
     return event.ack();
   }
 
@@ -542,10 +541,15 @@ class Delivery {
   }
 }
 
+/** True if dead letters are stored for those who look for them later. */
+function storesDeadLetters({ persistent, replay, deadLetterQueue }: BrokerCapabilities): boolean {
+  return persistent && (replay || deadLetterQueue !== undefined);
+}
+
 /** The log message for an event that was published to its dead-letter topic. */
-function deadLetteredMessage(persistent: boolean, replay: boolean, why: string): string {
-  if (persistent && replay) return `an event went to its dead-letter topic: ${why}`;
-  if (persistent) return `an event went to its dead-letter topic, for the queues that have subscribed there: ${why}`;
+function deadLetteredMessage(capabilities: BrokerCapabilities, why: string): string {
+  if (storesDeadLetters(capabilities)) return `an event went to its dead-letter topic: ${why}`;
+  if (capabilities.persistent) return `an event went to its dead-letter topic, for the queues that have subscribed there: ${why}`;
   return `an event is lost, unless somebody reads its dead-letter topic at this moment: ${why}`;
 }
 

@@ -1,7 +1,7 @@
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
 import { checkedOptions } from '../errors/checked-options.ts';
-import { topicHeader } from '../go-micro/event-envelope.ts';
+import { rabbitMqExchange, topicHeader } from '../go-micro/event-envelope.ts';
 import type { BrokerDialect } from '../go-micro/go-micro.ts';
 import { hostPort } from '../internal/host-port.ts';
 import { token } from '../internal/token.ts';
@@ -10,12 +10,12 @@ import { type RabbitMqPlace, rabbitMqPlace } from '../rabbitmq/address.ts';
 import { type Amqplib, Link, loadAmqplib } from '../rabbitmq/link.ts';
 import { isReservedHeader, maxShortBytes, propertiesOf } from '../rabbitmq/messages.ts';
 import { ForeignServerError, type RabbitMqServer } from '../rabbitmq/rabbitmq.ts';
-import { type Queues, Topology } from '../rabbitmq/topology.ts';
+import { deadLetterGroup, maxTopicBytes, type Queues, Topology } from '../rabbitmq/topology.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import type { Broker, BrokerCapabilities } from './broker.ts';
 import type { BrokerDriver, DriverHost, ErrorMeaning, EventSink, OutgoingEvent, ReceiveRequest } from './kit/driver.ts';
 import { invalidAddress, tooOld, unroutable, unusableTopic } from './kit/failures.ts';
-import { deadLetterHeader } from './kit/headers.ts';
+import { deadLetterHeader, deadLetterTopicOf } from './kit/headers.ts';
 import { NameEncoding, type WireRules } from './kit/name-encoding.ts';
 import { type DriverSetup, PortableBroker, type PortableBrokerOptions } from './kit/portable-broker.ts';
 import { meaningOf, mismatchOf } from './rabbitmq/errors.ts';
@@ -55,6 +55,7 @@ export const RabbitMqBrokerOptions: ServiceIdentifier<RabbitMqBrokerOptions> = t
 const maxLogged = 1_000;
 // A topic may have slashes: it is the last part of the name of a queue.
 const groupNames = new NameEncoding({ allowed: /[^\p{Cc}/]/u });
+const longestTopic = maxTopicBytes - deadLetterTopicOf('').length;
 
 /**
  * Events in RabbitMQ: a topic exchange, with a queue for each group and topic. Publishing is confirmed; an event that
@@ -70,6 +71,7 @@ export class RabbitMqBroker extends PortableBroker<Delivery> implements Broker {
     groups: true,
     attempts: true,
     deadLetter: false,
+    deadLetterQueue: deadLetterGroup,
     order: true,
     replay: false,
     wildcards: true,
@@ -92,9 +94,9 @@ export class RabbitMqBroker extends PortableBroker<Delivery> implements Broker {
 }
 
 class RabbitMqDriver implements BrokerDriver<Delivery> {
-  /** A word `*` or `#` of a topic would match others. */
+  /** A word `*` or `#` of a topic would match others. The queues of its dead letters must have names as well. */
   readonly wire: WireRules = {
-    topic: { allowed: /[^\p{Cc}*#]/u, maxBytes: maxShortBytes },
+    topic: { allowed: /[^\p{Cc}*#]/u, maxBytes: maxTopicBytes, forbids: isTooLong },
     headerName: { allowed: /./su, forbids: isReservedHeader, maxBytes: maxShortBytes },
     maxHeaderBytes: 60_000,
     maxBodyBytes: 134_217_728,
@@ -110,6 +112,8 @@ class RabbitMqDriver implements BrokerDriver<Delivery> {
   readonly #isQuorum: boolean;
   readonly #idBase: string;
   readonly #logged = new Set<string>();
+  /** Declarations of queues for dead letters that are not answered yet, by topic. */
+  readonly #storing = new Map<string, Promise<unknown>>();
   /** Subscriptions without a group, which miss events in an outage. */
   readonly #tails = new WeakSet<EventSink<Delivery>>();
   #link: Link | undefined;
@@ -125,7 +129,7 @@ class RabbitMqDriver implements BrokerDriver<Delivery> {
     this.#servers = [...this.#place.servers];
     this.#isGoMicro = options.dialect === 'go-micro';
     this.#isQuorum = options.queueType !== 'classic';
-    const exchange = this.#isGoMicro ? 'micro' : 'tenon';
+    const exchange = this.#isGoMicro ? rabbitMqExchange : 'tenon';
     this.#topology = new Topology({ exchange, isDurable: !this.#isGoMicro, isQuorum: this.#isQuorum });
     this.#idBase = runtime.random.uuid();
   }
@@ -168,13 +172,10 @@ class RabbitMqDriver implements BrokerDriver<Delivery> {
       properties: propertiesOf(this.#nextId(), named),
       onHeld: (withdraw: () => boolean) => (event.withdraw = withdraw),
     };
+    const isDeadLetter = deadLetterHeader.originalTopic in headers;
+    if (isDeadLetter) await this.#storeDeadLetters(link, topic);
     if (await link.publisher.send(message)) return;
-    // A dead letter that nobody would get is stored for the group of that name.
-    if (deadLetterHeader.originalTopic in headers) {
-      await this.#declareGroup(link, 'dead-letter', topic);
-      if (await link.publisher.send(message)) return;
-    }
-    if (this.#options.unroutable === 'refuse') throw unroutable('rabbitmq', topic);
+    if (isDeadLetter || this.#options.unroutable === 'refuse') throw unroutable('rabbitmq', topic);
     if (this.#logged.has(topic) || this.#logged.size >= maxLogged) return;
     this.#logged.add(topic);
     this.#setup.logger.warn('an event was published that nobody gets: no queue is bound for its topic', { topic });
@@ -205,11 +206,20 @@ class RabbitMqDriver implements BrokerDriver<Delivery> {
 
   get #ready(): Link {
     if (this.#link) return this.#link;
-    throw this.#failure ?? new Error('the connection is lost');
+    throw this.#failure instanceof Error ? this.#failure : new Error('the connection is lost');
   }
 
   #nextId(): string {
     return `${this.#idBase}-${(this.#ids += 1)}`;
+  }
+
+  /** Has the group for dead letters declared: others that get them may be a watch, or a pattern that drops them. */
+  #storeDeadLetters(link: Link, topic: string): Promise<unknown> {
+    const known = this.#storing.get(topic);
+    if (known) return known;
+    const storing = this.#declareGroup(link, deadLetterGroup, topic).finally(() => this.#storing.delete(topic));
+    this.#storing.set(topic, storing);
+    return storing;
   }
 
   async #declareGroup(link: Link, group: string, topic: string): Promise<Queues> {
@@ -248,4 +258,8 @@ class RabbitMqDriver implements BrokerDriver<Delivery> {
     await link.close();
     throw tooOld('rabbitmq', 'RabbitMQ 3.10', "renew it, or say queueType: 'classic' (TENON_RABBITMQ_QUEUE_TYPE)");
   }
+}
+
+function isTooLong(topic: string): boolean {
+  return Buffer.byteLength(topic) > longestTopic && !topic.endsWith(deadLetterTopicOf(''));
 }

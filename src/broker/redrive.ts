@@ -14,7 +14,7 @@ export interface RedriveOptions {
   /**
    * Name of the consumer group that reads the dead letters. On a broker without the capability `replay` it must have
    * subscribed to them before.
-   * @default 'tenon-redrive', on a broker with `replay`
+   * @default 'tenon-redrive' on a broker with `replay`, and the `deadLetterQueue` of one that has it
    */
   readonly queue?: string | undefined;
   /** Most events to move. @default all */
@@ -91,13 +91,14 @@ function readerOf(
   topic: string,
   { queue }: RedriveOptions,
 ): { readonly queue: string; readonly from: 'start' | undefined } {
-  const { persistent, replay, groups } = capabilitiesOf(broker);
+  const { persistent, replay, groups, deadLetterQueue } = capabilitiesOf(broker);
   const refused = (missing: string): never => {
     throw failures.unsupported(String(broker), topic, [missing]);
   };
   if (!persistent || !groups) return refused('redrive needs a broker that stores events for a queue');
   if (replay) return { queue: queue ?? defaultQueue, from: 'start' };
-  if (queue !== undefined) return { queue, from: undefined };
+  const known = queue ?? deadLetterQueue;
+  if (known !== undefined) return { queue: known, from: undefined };
   return refused('redrive needs the option queue here: the name of one that subscribed to the dead letters before');
 }
 

@@ -4,6 +4,8 @@ import { setOwn } from '../internal/own.ts';
 export const topicHeader = 'Micro-Topic';
 /** The header of an event that names the codec of its body. */
 export const contentTypeHeader = 'Content-Type';
+/** The exchange of events in RabbitMQ, which is not durable. */
+export const rabbitMqExchange = 'micro';
 
 /** Headers and body of an event. */
 export interface EventContent {

@@ -1,4 +1,4 @@
-import type { Channel, ChannelModel, ConfirmChannel, Connection } from 'amqplib';
+import type { Channel, ChannelModel, ConfirmChannel, Connection, ServerProperties } from 'amqplib';
 
 import { packageMissing } from '../errors/package-missing.ts';
 import type { Logger } from '../logger/logger.ts';
@@ -121,7 +121,7 @@ export class Link {
 
   /** True for a RabbitMQ of an older version. Other servers have versions of their own. */
   isOlderThan(major: number, minor: number): boolean {
-    const { product, version = '' } = this.model.connection.serverProperties;
+    const { product, version = '' } = this.model.connection.serverProperties as Partial<ServerProperties>;
     const [itsMajor = 0, itsMinor = 0] = version.split('.').map(Number);
     return product === 'RabbitMQ' && (itsMajor < major || (itsMajor === major && itsMinor < minor));
   }

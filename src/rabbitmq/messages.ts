@@ -58,11 +58,11 @@ export function copiedProperties(message: ConsumeMessage, messageId: string, att
   const { userId: _user, expiration: _expiration, clusterId: _cluster, ...kept } = message.properties;
   const own = Object.entries(message.properties.headers ?? {}).filter(([name]) => !reserved.test(name));
   const headers = { ...Object.fromEntries(own), [attemptHeader]: attempt, [topicHeader]: topicOf(message) };
-  return { ...kept, messageId, headers, persistent: true } as Options.Publish;
+  return { ...kept, messageId, headers, persistent: true };
 }
 
 /** A value of a foreign program. */
 function shown(value: unknown): string {
   if (Buffer.isBuffer(value)) return value.toString();
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+  return typeof value === 'object' ? JSON.stringify(value) : `${value as boolean | number}`;
 }

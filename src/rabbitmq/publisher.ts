@@ -68,7 +68,7 @@ export class Publisher {
   /** Resolves when RabbitMQ has the message: with false if no queue took it. */
   send(message: OutgoingMessage): Promise<boolean> {
     if (this.#channel && !this.#mustWait) return this.#transmit(this.#channel, message);
-    if (this.#isEnded) return Promise.reject(this.#cause as Error);
+    if (this.#isEnded) return Promise.reject(this.#cause);
     return new Promise((resolve, reject) => {
       const held = { message, resolve, reject };
       this.#held.add(held);

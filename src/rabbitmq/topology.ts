@@ -21,9 +21,13 @@ export interface TopologyInit {
   readonly isQuorum: boolean;
 }
 
-// RabbitMQ moves an event to the dead letters that it has redelivered so often. Attempts that count end long before.
-const deliveryLimit = 1_000;
+// An event that was redelivered more often is dropped by RabbitMQ. From version 4 on the default is 20.
+const deliveryLimit = 2_000_000_000;
 const maxDelayMs = 2_000_000_000;
+/** The group for which dead letters are stored. */
+export const deadLetterGroup = 'dead-letter';
+/** Longest topic, in bytes, for which that group can have its queues. */
+export const maxTopicBytes = maxShortBytes - `tenon.delay.${maxDelayMs}/${deadLetterGroup}/`.length;
 
 /**
  * The exchange and the queues of events:
@@ -59,11 +63,7 @@ export class Topology {
   }
 
   async declareGroup(link: Link, { main, redelivery }: GroupQueues, topic: string): Promise<void> {
-    const args = {
-      'x-dead-letter-exchange': this.exchange,
-      'x-dead-letter-routing-key': `${topic}.dead-letter`,
-      ...(this.#isQuorum && { 'x-delivery-limit': deliveryLimit }),
-    };
+    const args = this.#isQuorum ? { 'x-delivery-limit': deliveryLimit } : {};
     await link.declare(async (channel) => {
       await this.declareExchange(channel);
       await this.#declareQueue(channel, redelivery, args);

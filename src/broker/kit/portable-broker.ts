@@ -345,6 +345,8 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
     if (deadLetter !== false && deadLetter !== undefined) failures.assertDeadLetter(name, topic, deadLetter);
     const missing = missingCapabilities(this.capabilities, options, topic);
     if (missing.length > 0) throw failures.unsupported(name, topic, missing);
+    // Otherwise none of its dead letters could be published.
+    if (deadLetter !== false && deadLetter !== undefined) this.#topicOf(deadLetter);
     const encoded = pattern ? this.#patternOf(pattern) : this.#topicOf(topic);
     const limits = { maxInFlight, maxWaiting };
     return new Subscription<E>({
