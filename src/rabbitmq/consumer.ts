@@ -1,5 +1,6 @@
 import type { Channel, ConsumeMessage } from 'amqplib';
 
+import { InFlight } from '../internal/in-flight.ts';
 import type { Link } from './link.ts';
 
 /** A message, with the consumer that it came by. */
@@ -52,6 +53,10 @@ export class QueueConsumer {
   readonly #init: QueueConsumerInit;
   readonly #channel: Channel;
   readonly #consumers = new Set<Consumer>();
+  /** Consumers that RabbitMQ was told to end. */
+  readonly #ending = new Set<Promise<unknown>>();
+  /** Messages that are settled when no consumer is left. */
+  readonly #settling = new InFlight();
   /** Messages of the queue that RabbitMQ may still send. */
   #open = 0;
   /** Messages that came before the first `resume`. */
@@ -115,6 +120,7 @@ export class QueueConsumer {
   async close(deletesQueue: boolean): Promise<void> {
     const { link, queue } = this.#init;
     this.#isClosed = true;
+    await this.#settling.idle();
     if (this.#late > 0) link.logger.debug('messages were settled after their channel', { queue, messages: this.#late });
     await link.call(this.#channel.close()).catch(nothing);
     if (deletesQueue) await link.declare((channel) => channel.deleteQueue(queue));
@@ -158,11 +164,25 @@ export class QueueConsumer {
     if (this.#isStarted) onMessage({ message, consumer });
     else this.#early.push({ message, consumer });
     if (!isPull) return;
-    if (demand() <= 0) this.#cancelAll().catch(nothing);
+    if (demand() <= 0) void this.#cancelAll();
     else this.resume();
   }
 
   #settle(consumer: Consumer, settle: () => void): void {
+    if (this.#init.isPull) void this.#settleAfterEnd(consumer, settle);
+    else this.#settleNow(consumer, settle);
+  }
+
+  /** Otherwise RabbitMQ would send another message to a consumer that ends, and count that as a delivery. */
+  async #settleAfterEnd(consumer: Consumer, settle: () => void): Promise<void> {
+    this.#settling.enter();
+    await this.#cancelAll();
+    this.#settleNow(consumer, settle);
+    this.#settling.leave();
+    this.resume();
+  }
+
+  #settleNow(consumer: Consumer, settle: () => void): void {
     try {
       settle();
     } catch {
@@ -177,22 +197,27 @@ export class QueueConsumer {
   /** Ends a consumer that was added and has no messages, when there is room without it again. */
   #shrink(): void {
     for (const one of this.#consumers)
-      if (one.isMore && one.unsettled === 0 && this.#open > one.prefetch) return void this.#cancel(one).catch(nothing);
+      if (one.isMore && one.unsettled === 0 && this.#open > one.prefetch) return this.#cancel(one);
   }
 
   #opened({ queue, isLive }: Consumer, messages: number): void {
     if (isLive && queue === this.#init.queue) this.#open += messages;
   }
 
+  /** Resolves when no consumer is left. */
   async #cancelAll(): Promise<void> {
-    await Promise.all(Array.from(this.#consumers, (one) => this.#cancel(one)));
+    for (const one of this.#consumers) this.#cancel(one);
+    await Promise.all(this.#ending);
   }
 
-  async #cancel(consumer: Consumer): Promise<void> {
-    if (!this.#consumers.delete(consumer)) return;
+  #cancel(consumer: Consumer): void {
+    this.#consumers.delete(consumer);
     this.#opened(consumer, consumer.unsettled - consumer.prefetch);
     consumer.isLive = false;
-    await this.#init.link.call(this.#channel.cancel(consumer.tag));
+    // A failure closes the channel, which is told of.
+    const ending = this.#init.link.call(this.#channel.cancel(consumer.tag)).catch(nothing);
+    this.#ending.add(ending);
+    void ending.then(() => this.#ending.delete(ending));
   }
 
   #fail(error: Error): void {

@@ -69,17 +69,22 @@ export class RabbitMqSubscription implements DriverSubscription<Delivery> {
 
   async nack(event: Delivery, delayMs: number): Promise<void> {
     const { link, topology, queues } = this.#setup;
-    if (queues.redelivery === undefined && delayMs > 0) return void this.#nackLater(event, delayMs);
+    const again = (queue: string): Promise<void> => this.#publishAgain(event, queue, event.attempt + 1);
+    if (queues.redelivery === undefined && delayMs > 0) {
+      // A failure is one of the connection, with which the queue is gone.
+      void this.#after(delayMs, () => again(queues.main).catch(() => undefined));
+      return;
+    }
     this.#returning.enter();
     try {
-      const queue = delayMs > 0 ? await topology.delayQueue(link, queues, delayMs) : queues.main;
-      await this.#publishAgain(event, queue, event.attempt + 1);
+      await again(delayMs > 0 ? await topology.delayQueue(link, queues, delayMs) : queues.main);
     } catch (error) {
       topology.forgetDelays();
-      this.release([event]);
+      // At once it would come back before its time.
+      void this.#after(delayMs, () => this.release([event]));
       throw error;
     } finally {
-      this.#returning.leave();
+      this.#returned();
     }
   }
 
@@ -121,19 +126,23 @@ export class RabbitMqSubscription implements DriverSubscription<Delivery> {
     } catch {
       if (!this.#setup.link.isOver) this.#setup.sink.deliver(event);
     } finally {
-      this.#returning.leave();
+      this.#returned();
     }
   }
 
-  /** Nacks an event of a queue that lasts no longer than this process. */
-  async #nackLater(event: Delivery, delayMs: number): Promise<void> {
-    const { timers, queues } = this.#setup;
+  /** Notes that there is room for another event. */
+  #returned(): void {
+    this.#returning.leave();
+    this.#consumer.resume();
+  }
+
+  /** Calls `work` after a time, unless it is closed before. */
+  async #after(delayMs: number, work: () => unknown): Promise<void> {
     this.#waiting += 1;
-    await pause(timers, delayMs, this.#closing.signal);
+    await pause(this.#setup.timers, delayMs, this.#closing.signal);
     this.#waiting -= 1;
-    if (this.#closing.signal.aborted) return;
-    // A failure is one of the connection, with which the queue is gone.
-    await this.#publishAgain(event, queues.main, event.attempt + 1).catch(() => undefined);
+    if (!this.#closing.signal.aborted) await work();
+    this.#consumer.resume();
   }
 
   /** Publishes a copy to a queue, and acknowledges the event when RabbitMQ has the copy. */
