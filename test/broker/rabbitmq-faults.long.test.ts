@@ -6,20 +6,27 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
 
 import type { Event } from '../../src/broker/broker.ts';
+import { deliver } from '../../src/broker/delivery.ts';
 import type { RabbitMqBrokerOptions } from '../../src/broker/rabbitmq.ts';
+import { redrive } from '../../src/broker/redrive.ts';
 import { Code } from '../../src/errors/errors.ts';
+import { silentLogger } from '../../src/logger/logger.ts';
+import { systemRuntime } from '../../src/runtime/system.ts';
 import { authority } from '../support/certificates.ts';
 import { FrontServer } from '../support/front-server.ts';
 import { BackendServer, describeWithServer, type ServerOptions } from '../support/servers.ts';
 import { expectNothingUncaught } from '../support/uncaught.ts';
-import { patienceMs, Stage, type Staged, until } from './rabbitmq-support.ts';
+import { patienceMs, Stage, type Staged } from './rabbitmq-support.ts';
 import { collector, eventually, publishAtLast, publishText, text } from './support.ts';
 
 expectNothingUncaught();
 
+const seams = { runtime: systemRuntime, logger: silentLogger };
 const unreachable = { code: Code.Unavailable, reason: 'broker.unreachable' };
 
-describeWithServer('RabbitMqBroker when RabbitMQ or a handler fails', new BackendServer('rabbitmq'), (server) => {
+const rabbitMq = new BackendServer('rabbitmq', { args: ['max_message_size = 10000'] });
+
+describeWithServer('RabbitMqBroker when RabbitMQ or a handler fails', rabbitMq, (server) => {
   const stage = new Stage();
 
   async function ownServer(options: ServerOptions = {}): Promise<BackendServer> {
@@ -49,7 +56,7 @@ describeWithServer('RabbitMqBroker when RabbitMQ or a handler fails', new Backen
         await eventually('it is away', () => broker.status.state === 'away', patienceMs);
         front.become('pass');
         await eventually(`event ${time}`, () => received.texts.includes(`while it is away ${time}`), patienceMs);
-        await until('one consumer', async () => (await client.consumers('tenon/q/cut')) === 1);
+        await eventually('one consumer', async () => (await client.consumers('tenon/q/cut')) === 1, patienceMs);
       }
     }, 240_000);
 
@@ -72,9 +79,8 @@ describeWithServer('RabbitMqBroker when RabbitMQ or a handler fails', new Backen
     }, 60_000);
 
     test('to a server that is killed: calls fail at once, all settle, and no confirmed event is lost', async () => {
-      const own = await ownServer();
-      const { broker } = await stage.broker(own.address);
-      const { broker: member } = await stage.broker(own.address);
+      const { broker } = await stage.broker(server.address);
+      const { broker: member } = await stage.broker(server.address);
       const handled = new Set<string>();
       await member.subscribe(
         'killed',
@@ -102,11 +108,11 @@ describeWithServer('RabbitMqBroker when RabbitMQ or a handler fails', new Backen
       for (let time = 0; time < 2; time += 1) {
         const before = confirmed.length;
         await eventually('some events', () => confirmed.length > before + 50, patienceMs);
-        await own.kill();
+        await server.kill();
         await eventually('it is noticed', () => broker.status.state === 'away', patienceMs);
         await expect(broker.connect()).rejects.toMatchObject(unreachable);
         await expect(broker.subscribe('more', () => {})).rejects.toMatchObject(unreachable);
-        await own.start();
+        await server.start();
       }
       const before = confirmed.length;
       await eventually('some more', () => confirmed.length > before + 50, patienceMs);
@@ -114,38 +120,55 @@ describeWithServer('RabbitMqBroker when RabbitMQ or a handler fails', new Backen
       await publishing;
       for (const error of errors) expect(error).toMatchObject({ reason: expect.stringMatching(/unreachable|timeout/) });
       await eventually(`all of ${confirmed.length}`, () => confirmed.every((one) => handled.has(one)), patienceMs);
-      const client = await stage.client(own);
+      const client = await stage.client(server);
       expect(await client.consumers('tenon/q/killed')).toBe(1);
-      await stage.end();
     }, 240_000);
 
+    test('to a server that is killed behind a handler that hangs: the subscription comes back', async () => {
+      const { broker } = await stage.broker(server.address);
+      const seen: string[] = [];
+      const receive = async (event: Event): Promise<void> => {
+        seen.push(`${text(event)} ${event.attempt}`);
+        if (event.attempt === 1 && text(event) === 'hangs') await new Promise(() => undefined);
+        await event.ack();
+      };
+      await broker.subscribe('hanging', receive, { queue: 'q', maxInFlight: 1 });
+      await publishText(broker, 'hanging', 'hangs');
+      await eventually('it is in hand', () => seen.length === 1, patienceMs);
+      await server.kill();
+      await eventually('it is noticed', () => broker.status.state === 'away', patienceMs);
+      await server.start();
+      await publishAtLast(broker, 'hanging', 'next');
+      await eventually('both', () => seen.length === 3, patienceMs);
+      expect([...seen].sort()).toEqual(['hangs 1', 'hangs 2', 'next 1']);
+      const client = await stage.client(server);
+      expect(await client.consumers('tenon/q/hanging')).toBe(1);
+    }, 180_000);
+
     test('that is open and silent is noticed by three heartbeats, and made again', async () => {
-      const own = await ownServer();
-      const { broker } = await stage.broker(own.address, { heartbeatMs: 1_000, timeoutMs: 60_000 });
+      const { broker } = await stage.broker(server.address, { heartbeatMs: 1_000, timeoutMs: 60_000 });
       const received = collector();
       await broker.subscribe('silent', received.receive, { queue: 'q' });
-      own.pause();
+      stage.later(async () => server.resume());
+      server.pause();
       const waiting = publishText(broker, 'silent', 'while it hangs');
       await expect(waiting).rejects.toMatchObject(unreachable);
       expect(broker.status.state).toBe('away');
       expect(received.texts).toEqual([]);
-      own.resume();
+      server.resume();
       await publishAtLast(broker, 'silent', 'after');
       await eventually('the event', () => received.texts.includes('after'), patienceMs);
-      await stage.end();
     }, 180_000);
 
     test('that is open and silent ends a call after its time-out, and disconnects within a second', async () => {
-      const own = await ownServer();
-      const { broker } = await stage.broker(own.address, { timeoutMs: 500 });
+      const { broker } = await stage.broker(server.address, { timeoutMs: 500 });
       await broker.subscribe('silent', () => {}, { queue: 'q' });
-      own.pause();
+      stage.later(async () => server.resume());
+      server.pause();
       const bounded = broker.publish('silent', { headers: {}, body: Buffer.from('x') }, { timeoutMs: 100 });
       await expect(bounded).rejects.toMatchObject({ code: Code.DeadlineExceeded, reason: 'broker.timeout' });
       await broker.disconnect();
       expect(broker.status.state).toBe('closed');
-      own.resume();
-      await stage.end();
     }, 120_000);
 
     test('goes to the next of several addresses, and stays there', async () => {
@@ -166,8 +189,7 @@ describeWithServer('RabbitMqBroker when RabbitMQ or a handler fails', new Backen
 
   describe('a channel', () => {
     test('that a body over the limit of RabbitMQ has closed is opened again, and only that event fails', async () => {
-      const own = await ownServer({ args: ['max_message_size = 10000'] });
-      const { broker, logger } = await stage.broker(own.address);
+      const { broker, logger } = await stage.broker(server.address);
       const received = collector();
       await broker.subscribe('limit', received.receive, { queue: 'q' });
       await expect(publishText(broker, 'limit', 'x'.repeat(20_000))).rejects.toMatchObject({
@@ -178,7 +200,6 @@ describeWithServer('RabbitMqBroker when RabbitMQ or a handler fails', new Backen
       await publishText(broker, 'limit', 'small');
       await eventually('the event', () => received.texts.length === 1, patienceMs);
       expect([received.texts, broker.status.state, logger.texts]).toEqual([['small'], 'connected', []]);
-      await stage.end();
     }, 120_000);
 
     test('that was cut while a handler worked takes no acknowledgement: the event comes once more', async () => {
@@ -206,18 +227,23 @@ describeWithServer('RabbitMqBroker when RabbitMQ or a handler fails', new Backen
       await eventually('the next', () => seen.includes('next 1'), patienceMs);
       expect(seen).toEqual(['slow 1', 'slow 2', 'next 1']);
       const client = await stage.client(server);
-      await until('nothing is left', async () => (await client.messages('tenon.redelivery/q/late')) === 0);
+      await eventually(
+        'nothing is left',
+        async () => (await client.messages('tenon.redelivery/q/late')) === 0,
+        patienceMs,
+      );
       expect(logger.texts.filter((line) => /channel|interrupted/.test(line))).toEqual([]);
     }, 60_000);
 
     test('that consumer_timeout has closed is opened again, and its event comes once more', async () => {
-      const own = await ownServer();
-      await own.tool(
-        'rabbitmqctl',
-        'eval',
-        'application:set_env(rabbit, consumer_timeout, 2000), application:set_env(rabbit, channel_tick_interval, 500).',
-      );
-      const { broker, logger } = await stage.broker(own.address);
+      const limit = (timeoutMs: number, tickMs: number): Promise<string> => {
+        const set = (name: string, value: number): string => `application:set_env(rabbit, ${name}, ${value})`;
+        const both = `${set('consumer_timeout', timeoutMs)}, ${set('channel_tick_interval', tickMs)}.`;
+        return server.tool('rabbitmqctl', 'eval', both);
+      };
+      stage.later(() => limit(1_800_000, 60_000));
+      await limit(2_000, 500);
+      const { broker, logger } = await stage.broker(server.address);
       const seen: number[] = [];
       const held: Event[] = [];
       await broker.subscribe(
@@ -237,7 +263,6 @@ describeWithServer('RabbitMqBroker when RabbitMQ or a handler fails', new Backen
       await eventually('the next', () => seen.length === 3, patienceMs);
       expect(broker.status.state).toBe('connected');
       expect(logger.texts).toContain('warn a subscription was interrupted; it is made again');
-      await stage.end();
     }, 120_000);
 
     test('whose queue was deleted is opened again, with its queue', async () => {
@@ -247,27 +272,91 @@ describeWithServer('RabbitMqBroker when RabbitMQ or a handler fails', new Backen
       await broker.subscribe('deleted', received.receive, { queue: 'q' });
       for (let time = 0; time < 3; time += 1) {
         for (const queue of ['tenon/q/deleted', 'tenon.redelivery/q/deleted']) await client.channel.deleteQueue(queue);
-        await until('it is there again', async () => {
-          const fresh = await client.model.createChannel();
-          fresh.on('error', () => undefined);
-          const { consumerCount } = await fresh.checkQueue('tenon/q/deleted');
-          await fresh.close();
-          return consumerCount === 1;
-        });
+        await eventually(
+          'it is there again',
+          async () => (await client.consumers('tenon/q/deleted')) === 1,
+          patienceMs,
+        );
         await publishText(broker, 'deleted', String(time));
         await eventually('the event', () => received.texts.includes(String(time)), patienceMs);
       }
     }, 120_000);
   });
 
+  describe('a dead letter', () => {
+    const fails = (): Promise<void> => Promise.reject(new Error('never'));
+
+    test('is stored for the queue dead-letter where nobody has subscribed to it', async () => {
+      const { broker } = await stage.broker(server.address);
+      await deliver(broker, 'sad', { queue: 'q', retry: 0 }, fails, seams);
+      await publishText(broker, 'sad', 'unhappy');
+      const client = await stage.client(server);
+      const isStored = async (): Promise<boolean> => (await client.messages('tenon/dead-letter/sad.dead-letter')) === 1;
+      await eventually('it is stored', isStored, patienceMs);
+      const dead = collector();
+      await broker.subscribe('sad.dead-letter', dead.receive, { queue: 'dead-letter' });
+      await eventually('the dead letter', () => dead.texts.length === 1, patienceMs);
+      expect(dead.events[0]?.headers).toMatchObject({ 'tenon-dead-letter-message': 'never', 'tenon-attempts': '1' });
+    }, 60_000);
+
+    test('of a pattern is stored though its topic matches, and redrive moves it', async () => {
+      const { broker } = await stage.broker(server.address);
+      const handled: string[] = [];
+      let isFailing = true;
+      const handle = async (event: Event): Promise<void> => {
+        if (isFailing) return fails();
+        handled.push(`${event.topic} ${text(event)}`);
+      };
+      await deliver(broker, 'wild.>', { queue: 'q', retry: 0 }, handle, seams);
+      await publishText(broker, 'wild.a.b', 'unhappy');
+      const client = await stage.client(server);
+      const isStored = async (): Promise<boolean> =>
+        (await client.messages('tenon/dead-letter/wild.a.b.dead-letter')) === 1;
+      await eventually('it is stored', isStored, patienceMs);
+      isFailing = false;
+      const moving = redrive(broker, 'wild.a.b.dead-letter', { limit: 1, idleMs: patienceMs });
+      expect(await moving).toEqual({ moved: 1, skipped: 0 });
+      await eventually('it is handled', () => handled.length > 0, patienceMs);
+      expect(handled).toEqual(['wild.a.b unhappy']);
+    }, 120_000);
+
+    test('is stored though somebody without a queue sees it, and again when its queue was deleted', async () => {
+      const { broker } = await stage.broker(server.address);
+      const client = await stage.client(server);
+      const seen = collector();
+      await broker.subscribe('seen.dead-letter', seen.receive);
+      await deliver(broker, 'seen', { queue: 'q', retry: 0 }, fails, seams);
+      const queue = 'tenon/dead-letter/seen.dead-letter';
+      for (const name of ['one', 'two']) {
+        await publishText(broker, 'seen', name);
+        await eventually(`${name} is stored`, async () => (await client.messages(queue)) === 1, patienceMs);
+        await client.channel.deleteQueue(queue);
+      }
+      expect(seen.texts).toEqual(['one', 'two']);
+    }, 60_000);
+
+    test('of a topic that leaves no room for the names of its queues cannot come to be', async () => {
+      const { broker } = await stage.broker(server.address);
+      const longest = 't'.repeat(209);
+      const refused = { code: Code.InvalidArgument, reason: 'broker.invalid_topic' };
+      await expect(publishText(broker, `${longest}t`, 'x')).rejects.toMatchObject(refused);
+      const options = { queue: 'q', retry: 0, deadLetter: 'd'.repeat(222) };
+      await expect(deliver(broker, 'roomy', options, fails, seams)).rejects.toMatchObject(refused);
+      await deliver(broker, longest, { queue: 'q', retry: 0 }, fails, seams);
+      await publishText(broker, longest, 'unhappy');
+      const client = await stage.client(server);
+      const queue = `tenon/dead-letter/${longest}.dead-letter`;
+      await eventually('it is stored', async () => (await client.messages(queue)) === 1, patienceMs);
+    }, 60_000);
+  });
+
   test('RabbitMQ without memory: publishing waits within its bound and then fails, receiving goes on', async () => {
-    const own = await ownServer();
-    const { broker, logger } = await stage.broker(own.address);
-    const { broker: member } = await stage.broker(own.address);
+    const { broker, logger } = await stage.broker(server.address);
+    const { broker: member } = await stage.broker(server.address);
     const received = collector();
     await member.subscribe('memory', received.receive, { queue: 'q' });
     await publishText(broker, 'memory', 'before');
-    await own.tool('rabbitmqctl', 'set_vm_memory_high_watermark', '0.00001');
+    await server.tool('rabbitmqctl', 'set_vm_memory_high_watermark', '0.00001');
     // RabbitMQ says so to who publishes.
     await Promise.allSettled([publishText(broker, 'memory', 'says so')]);
     await eventually(
@@ -282,12 +371,11 @@ describeWithServer('RabbitMqBroker when RabbitMQ or a handler fails', new Backen
       message: expect.stringContaining('nothing was published'),
     });
     const patient = broker.publish('memory', { headers: {}, body: Buffer.from('later') }, { timeoutMs: 60_000 });
-    await own.tool('rabbitmqctl', 'set_vm_memory_high_watermark', '0.6');
+    await server.tool('rabbitmqctl', 'set_vm_memory_high_watermark', '0.6');
     await patient;
     await eventually('the event', () => received.texts.includes('later'), patienceMs);
     expect(received.texts).not.toContain('never');
     expect(logger.texts).toContain('info RabbitMQ takes messages again');
-    await stage.end();
   }, 180_000);
 
   test('a subscriber without a queue goes on after an outage, and logs that it may have missed events', async () => {
@@ -374,7 +462,6 @@ describeWithServer('RabbitMqBroker when RabbitMQ or a handler fails', new Backen
       const received = collector();
       await broker.subscribe('revoked', received.receive, { queue: 'q' });
       await server.tool('rabbitmqctl', 'delete_user', 'guest-worker');
-      await server.tool('rabbitmqctl', 'close_all_connections', 'rights were taken');
       await eventually('it is refused', () => broker.status.lastError?.code === Code.Unauthenticated, patienceMs);
       expect([broker.status.state, broker.status.lastError]).toEqual(['away', expect.objectContaining(refusedLogin)]);
       writeFileSync(passwordFile, 'second\n');

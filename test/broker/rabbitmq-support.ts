@@ -1,9 +1,9 @@
 import { afterEach } from '@jest/globals';
-import { type Channel, type ChannelModel, connect } from 'amqplib';
+import { type Channel, type ChannelModel, connect, type Replies } from 'amqplib';
 
 import { RabbitMqBroker, type RabbitMqBrokerOptions } from '../../src/broker/rabbitmq.ts';
 import type { BackendServer } from '../support/servers.ts';
-import { eventually, RecordingLogger } from './support.ts';
+import { RecordingLogger } from './support.ts';
 
 /** Longest wait for what RabbitMQ does by itself, in milliseconds. */
 export const patienceMs = 60_000;
@@ -59,34 +59,22 @@ export class Client {
     this.channel = channel;
   }
 
-  async consumers(queue: string): Promise<number> {
-    return (await this.channel.checkQueue(queue)).consumerCount;
+  /** The number of consumers of a queue; `undefined` if there is no such queue. */
+  async consumers(queue: string): Promise<number | undefined> {
+    return (await this.#inspect(queue))?.consumerCount;
   }
 
-  async messages(queue: string): Promise<number> {
-    return (await this.channel.checkQueue(queue)).messageCount;
+  /** The number of messages that wait in a queue; `undefined` if there is no such queue. */
+  async messages(queue: string): Promise<number | undefined> {
+    return (await this.#inspect(queue))?.messageCount;
   }
-}
 
-/** Resolves when an asynchronous question is answered with yes. */
-export async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
-  let answer = false;
-  let asking = false;
-  await eventually(
-    what,
-    () => {
-      if (!asking && !answer) {
-        asking = true;
-        isSo().then(
-          (is) => {
-            answer = is;
-            asking = false;
-          },
-          () => (asking = false),
-        );
-      }
-      return answer;
-    },
-    patienceMs,
-  );
+  /** On a channel of its own, which RabbitMQ closes if there is no such queue. */
+  async #inspect(queue: string): Promise<Replies.AssertQueue | undefined> {
+    const channel = await this.model.createChannel();
+    channel.on('error', () => undefined);
+    const found = await channel.checkQueue(queue).catch(() => undefined);
+    await channel.close().catch(() => undefined);
+    return found;
+  }
 }
