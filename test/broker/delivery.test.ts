@@ -223,6 +223,27 @@ describe('dead letters of deliver', () => {
     expect(said('error')).toEqual([expect.stringMatching(/^an event is lost, unless somebody reads its dead-letter/)]);
   });
 
+  test.each([
+    ['with a queue of their own', 'graves', [], 'an event went to its dead-letter topic: its handler failed'],
+    [
+      'without one',
+      undefined,
+      ['dead letters are kept only for queues that have subscribed to their topic'],
+      'an event went to its dead-letter topic, for the queues that have subscribed there: its handler failed',
+    ],
+  ])('are said to be stored for whom the broker stores them: %s', async (_name, deadLetterQueue, told, said) => {
+    class Storing extends MemoryBroker {
+      static override readonly capabilities: BrokerCapabilities = { ...MemoryBroker.capabilities, deadLetterQueue };
+    }
+    const { broker, timers, logger, subscribe } = await stage(Storing);
+    await subscribe({ retry: 0 }, fails);
+    await publishText(broker, 'orders', 'a');
+    await timers.advance(0);
+    const lines = (level: string): string[] =>
+      logger.lines.filter((line) => line.level === level).map(({ message }) => message);
+    expect([lines('info'), lines('error')]).toEqual([told, [`${said} at the last attempt`]]);
+  });
+
   test.each(['', 'orders'])('cannot go to the topic "%s" for the topic orders', async (deadLetter) => {
     const { subscribe } = await stage();
     await expect(subscribe({ deadLetter }, fails)).rejects.toMatchObject({

@@ -337,10 +337,10 @@ describeWithServer('RabbitMqBroker when RabbitMQ or a handler fails', rabbitMq, 
 
     test('of a topic that leaves no room for the names of its queues cannot come to be', async () => {
       const { broker } = await stage.broker(server.address);
-      const longest = 't'.repeat(209);
+      const longest = 't'.repeat(208);
       const refused = { code: Code.InvalidArgument, reason: 'broker.invalid_topic' };
       await expect(publishText(broker, `${longest}t`, 'x')).rejects.toMatchObject(refused);
-      const options = { queue: 'q', retry: 0, deadLetter: 'd'.repeat(222) };
+      const options = { queue: 'q', retry: 0, deadLetter: 'd'.repeat(221) };
       await expect(deliver(broker, 'roomy', options, fails, seams)).rejects.toMatchObject(refused);
       await deliver(broker, longest, { queue: 'q', retry: 0 }, fails, seams);
       await publishText(broker, longest, 'unhappy');

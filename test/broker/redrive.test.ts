@@ -124,6 +124,15 @@ describe('redrive', () => {
     expect(seen.events[0]?.headers).toEqual({ kept: 'yes', 'tenon-redrives': '1', 'tenon-redrive': run });
   });
 
+  test('reads the queue for which the broker stores dead letters, unless another is named', async () => {
+    const { broker, timers, seen, bury, ended } = await stage();
+    await bury('a');
+    const capabilities: BrokerCapabilities = { ...MemoryBroker.capabilities, deadLetterQueue: queue };
+    Object.defineProperty(broker, 'capabilities', { value: capabilities });
+    expect(await ended(redrive(broker, 'orders.dead-letter', { timers }))).toEqual({ moved: 1, skipped: 0 });
+    expect(seen.texts).toEqual(['a']);
+  });
+
   test('is refused without a queue that has the dead letters, and where none are stored', async () => {
     const { broker } = await stage();
     const unsupported = { code: Code.FailedPrecondition, reason: 'broker.unsupported' };

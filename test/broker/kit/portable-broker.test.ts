@@ -240,6 +240,10 @@ describe('topics and headers outside the rules of a server', () => {
       broker.publish(topic, { headers, body: Buffer.from(body) });
     await expect(send('t'.repeat(31), {}, '')).rejects.toMatchObject({ reason: 'broker.invalid_topic' });
     await expect(broker.subscribe('日'.repeat(4), () => {})).rejects.toMatchObject({ reason: 'broker.invalid_topic' });
+    const deadLetter = 'd'.repeat(31);
+    await expect(broker.subscribe('t', () => {}, { deadLetter })).rejects.toMatchObject({
+      reason: 'broker.invalid_topic',
+    });
     await expect(send('t', {}, 'x'.repeat(11))).rejects.toMatchObject({
       code: Code.ResourceExhausted,
       reason: 'broker.too_large',
