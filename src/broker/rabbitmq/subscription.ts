@@ -6,6 +6,7 @@ import type { Link } from '../../rabbitmq/link.ts';
 import { attemptOf, copiedProperties, headersOf, idOf, topicOf } from '../../rabbitmq/messages.ts';
 import type { Queues, Topology } from '../../rabbitmq/topology.ts';
 import type { DriverSubscription, EventSink, IncomingEvent, ReceiveRequest } from '../kit/driver.ts';
+import { mismatchOf } from './errors.ts';
 
 /** An event, with the message that settles it. */
 export interface Delivery extends IncomingEvent {
@@ -82,7 +83,7 @@ export class RabbitMqSubscription implements DriverSubscription<Delivery> {
       topology.forgetDelays();
       // At once it would come back before its time.
       void this.#after(delayMs, () => this.release([event]));
-      throw error;
+      throw mismatchOf(error) ?? error;
     } finally {
       this.#returned();
     }
