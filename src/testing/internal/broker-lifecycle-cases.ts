@@ -253,8 +253,9 @@ export const lifecycleCases: readonly Case<BrokerHarness>[] = [
       const ofClass = typeof stated === 'function' ? stated.call(broker.constructor, {}) : stated;
       assert.deepStrictEqual(broker.capabilities ?? ofClass, fixture.capabilities);
       assert.deepStrictEqual(Object.keys(ofClass ?? {}).sort(), Object.keys(fixture.capabilities).sort());
-      const { credentials = [], ...flags } = fixture.capabilities;
+      const { credentials = [], deadLetterQueue = 'unsaid', ...flags } = fixture.capabilities;
       assert.ok(Array.isArray(credentials));
+      assert.ok(typeof deadLetterQueue === 'string' && deadLetterQueue !== '');
       assert.ok(Object.values(flags).every((value) => typeof value === 'boolean'));
       assert.notEqual(String(broker), '');
       assert.ok(!String(broker).includes('['), `toString is not implemented: ${String(broker)}`);
