@@ -110,6 +110,11 @@ export class QueueConsumer {
     this.#settle(consumer, () => this.#channel.nack(message, false, true));
   }
 
+  /** Resolves when RabbitMQ knows what was settled before. */
+  async settled(): Promise<void> {
+    await this.#init.link.call(this.#channel.prefetch(1));
+  }
+
   /** Resolves when no more messages come. */
   async stop(): Promise<void> {
     this.#isStopped = true;

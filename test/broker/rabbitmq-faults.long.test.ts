@@ -108,6 +108,7 @@ describeWithServer('RabbitMqBroker when RabbitMQ or a handler fails', rabbitMq, 
       for (let time = 0; time < 2; time += 1) {
         const before = confirmed.length;
         await eventually('some events', () => confirmed.length > before + 50, patienceMs);
+        if (time === 0) await (await stage.client(server)).makeAnotherQueue();
         await server.kill();
         await eventually('it is noticed', () => broker.status.state === 'away', patienceMs);
         await expect(broker.connect()).rejects.toMatchObject(unreachable);
@@ -135,6 +136,7 @@ describeWithServer('RabbitMqBroker when RabbitMQ or a handler fails', rabbitMq, 
       await broker.subscribe('hanging', receive, { queue: 'q', maxInFlight: 1 });
       await publishText(broker, 'hanging', 'hangs');
       await eventually('it is in hand', () => seen.length === 1, patienceMs);
+      await (await stage.client(server)).makeAnotherQueue();
       await server.kill();
       await eventually('it is noticed', () => broker.status.state === 'away', patienceMs);
       await server.start();

@@ -69,6 +69,12 @@ export class Client {
     return (await this.#inspect(queue))?.messageCount;
   }
 
+  /** RabbitMQ that is killed within moments does not recover the quorum queue that it made last: this is another. */
+  async makeAnotherQueue(): Promise<void> {
+    await this.channel.assertQueue('another', { durable: true, arguments: { 'x-queue-type': 'quorum' } });
+    await this.channel.deleteQueue('another');
+  }
+
   /** On a channel of its own, which RabbitMQ closes if there is no such queue. */
   async #inspect(queue: string): Promise<Replies.AssertQueue | undefined> {
     const channel = await this.model.createChannel();

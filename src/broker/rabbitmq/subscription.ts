@@ -35,6 +35,8 @@ export class RabbitMqSubscription implements DriverSubscription<Delivery> {
   #consumer!: QueueConsumer;
   /** Events that are being published again, and those that wait in this process to be. */
   readonly #returning = new InFlight();
+  /** Events that are being moved to the queue for redelivery. */
+  readonly #moving = new InFlight();
   #waiting = 0;
 
   constructor(setup: SubscriptionSetup) {
@@ -116,17 +118,27 @@ export class RabbitMqSubscription implements DriverSubscription<Delivery> {
     // While nothing can be published, no event is moved.
     const isMoved = message.fields.redelivered && queues.redelivery !== undefined && !link.publisher.isBlocked;
     if (isMoved) void this.#setAside(event, queues.redelivery);
+    else if (this.#moving.count > 0 && received.consumer.queue === queues.redelivery) void this.#deliverMoved(event);
     else sink.deliver(event);
+  }
+
+  /** If the process ended by an event whose move is not over, there would be two of it. */
+  async #deliverMoved(event: Delivery): Promise<void> {
+    await this.#moving.idle();
+    if (!this.#setup.link.isOver) this.#setup.sink.deliver(event);
   }
 
   /** Moves an event whose receiver was lost: by this event, or by another that it had in hand as well. */
   async #setAside(event: Delivery, redelivery: string): Promise<void> {
     this.#returning.enter();
+    this.#moving.enter();
     try {
       await this.#publishAgain(event, redelivery, event.attempt);
+      await this.#consumer.settled().catch(() => undefined);
     } catch {
       if (!this.#setup.link.isOver) this.#setup.sink.deliver(event);
     } finally {
+      this.#moving.leave();
       this.#returned();
     }
   }
