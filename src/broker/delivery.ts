@@ -549,7 +549,8 @@ function storesDeadLetters({ persistent, replay, deadLetterQueue }: BrokerCapabi
 /** The log message for an event that was published to its dead-letter topic. */
 function deadLetteredMessage(capabilities: BrokerCapabilities, why: string): string {
   if (storesDeadLetters(capabilities)) return `an event went to its dead-letter topic: ${why}`;
-  if (capabilities.persistent) return `an event went to its dead-letter topic, for the queues that have subscribed there: ${why}`;
+  if (capabilities.persistent)
+    return `an event went to its dead-letter topic, for the queues that have subscribed there: ${why}`;
   return `an event is lost, unless somebody reads its dead-letter topic at this moment: ${why}`;
 }
 
