@@ -487,6 +487,22 @@ describeWithServer('MqttBroker over mosquitto', keepsAll, (server) => {
     );
 
     it(
+      'delivers no retained message, which is of the past',
+      async () => {
+        const topic = unique();
+        await server.tool('mosquitto_pub', '-q', '1', '-r', '-t', topic, '-m', 'past');
+        const { broker } = await connected(server, { version });
+        const [all, ofQueue] = [collector(), collector()];
+        await broker.subscribe(topic, all.receive);
+        await broker.subscribe(topic, ofQueue.receive, { queue });
+        await publishText(broker, topic, 'present');
+        await eventually('both', () => all.texts.length > 0 && ofQueue.texts.length > 0, patienceMs);
+        expect([all.texts, ofQueue.texts]).toEqual([['present'], ['present']]);
+      },
+      longMs,
+    );
+
+    it(
       'sees events of other programs, and they see its events',
       async () => {
         const [topic, answers] = [unique(), unique()];
