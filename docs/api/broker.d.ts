@@ -32,6 +32,7 @@ export interface PublishOptions extends BrokerCallOptions {
     readonly delayMs?: number | undefined;
     readonly ttlMs?: number | undefined;
     readonly orderKey?: string | undefined;
+    readonly waitForReady?: boolean | undefined;
 }
 export interface SubscribeOptions {
     readonly queue?: string | undefined;
@@ -66,6 +67,7 @@ export interface BrokerCapabilities extends ConnectionSecurityCapabilities {
     readonly competing?: boolean | undefined;
     readonly attempts: boolean;
     readonly deadLetter: boolean;
+    readonly deadLetterQueue?: string | undefined;
     readonly order: boolean;
     readonly replay: boolean;
     readonly wildcards?: boolean | undefined;
@@ -75,6 +77,7 @@ export interface Broker {
     readonly options: BrokerOptions;
     readonly address: string;
     readonly status: BrokerStatus;
+    onStatus?(listener: () => void): () => void;
     readonly capabilities?: BrokerCapabilities | undefined;
     init(options: BrokerOptions): void;
     connect(options?: BrokerCallOptions): Promise<void>;
@@ -293,10 +296,8 @@ export declare class RabbitMqBroker extends PortableBroker<Delivery> implements 
 
 // tenon/broker/redrive
 
-import type { Timers } from '../runtime/runtime.ts';
+import type { Random, Timers } from '../runtime/runtime.ts';
 import type { Broker, Event } from './broker.ts';
-import { redrivesHeader } from './kit/headers.ts';
-export { redrivesHeader };
 export interface RedriveOptions {
     readonly to?: string | undefined;
     readonly queue?: string | undefined;
@@ -304,12 +305,14 @@ export interface RedriveOptions {
     readonly filter?: ((event: Event) => boolean) | undefined;
     readonly idleMs?: number | undefined;
     readonly signal?: AbortSignal | undefined;
+    readonly random?: Random | undefined;
     readonly timers?: Timers | undefined;
 }
 export interface Redriven {
     readonly moved: number;
     readonly skipped: number;
 }
+export declare const redriveHeader = "tenon-redrive";
 export declare function redrive(broker: Broker, topic: string, options?: RedriveOptions): Promise<Redriven>;
 
 // tenon/broker/redis
@@ -351,6 +354,27 @@ export declare class RedisStreamsBroker extends PortableBroker<StreamEntry> impl
     static readonly capabilities: BrokerCapabilities;
     constructor(options?: RedisStreamsBrokerOptions, clock?: Clock, random?: Random, timers?: Timers, logger?: Logger);
 }
+
+// tenon/broker/request
+
+import type { Random, Timers } from '../runtime/runtime.ts';
+import type { Broker, BrokerCallOptions, BrokerMessage, Event } from './broker.ts';
+export interface RequesterOptions {
+    readonly timeoutMs?: number | undefined;
+    readonly random?: Random | undefined;
+    readonly timers?: Timers | undefined;
+}
+export interface RequestEventOptions extends BrokerCallOptions {
+    readonly orderKey?: string | undefined;
+}
+export declare class Requester {
+    #private;
+    constructor(broker: Broker, options?: RequesterOptions);
+    request(topic: string, message: BrokerMessage, options?: RequestEventOptions): Promise<Event>;
+    close(): Promise<void>;
+}
+export declare function reply(broker: Broker, event: Event, message: BrokerMessage): Promise<boolean>;
+export declare function replyError(broker: Broker, event: Event, error: unknown): Promise<boolean>;
 
 // broker/delivery/running-attempts.ts, by tenon/broker/delivery
 
@@ -576,6 +600,7 @@ export declare class PortableBroker<E extends IncomingEvent = IncomingEvent> imp
     get options(): BrokerOptions;
     get address(): string;
     get status(): BrokerStatus;
+    onStatus(listener: () => void): () => void;
     get capabilities(): BrokerCapabilities;
     init(options: BrokerOptions): void;
     connect(options?: BrokerCallOptions): Promise<void>;

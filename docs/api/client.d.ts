@@ -71,6 +71,7 @@ export interface ClientPublishOptions {
     readonly ttlMs?: number | undefined;
     readonly orderKey?: string | undefined;
     readonly dedupeKey?: string | undefined;
+    readonly waitForReady?: boolean | undefined;
 }
 export interface ClientStream extends AsyncIterable<unknown> {
     readonly ctx: Context;

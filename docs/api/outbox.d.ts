@@ -86,11 +86,12 @@ export interface PostgresPool extends PostgresQueryable {
 export interface PostgresOutboxOptions {
     readonly prefix?: string | undefined;
     readonly leadEveryMs?: number | undefined;
+    readonly timeoutMs?: number | undefined;
     readonly timers?: Timers | undefined;
 }
 export declare class PostgresOutbox implements OutboxStore<PostgresQueryable>, InboxStore<PostgresQueryable> {
     #private;
-    constructor(pool: PostgresPool, { prefix, leadEveryMs, timers }?: PostgresOutboxOptions);
+    constructor(pool: PostgresPool, options?: PostgresOutboxOptions);
     get schema(): string;
     install(): Promise<void>;
     add(tx: PostgresQueryable, events: readonly OutboxEvent[]): Promise<void>;

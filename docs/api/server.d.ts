@@ -55,6 +55,8 @@ export declare const ServerInterceptors: ServiceIdentifier<Interceptor | CallInt
 export interface ServerStartOptions {
     readonly signal?: AbortSignal | undefined;
     readonly onSubscribed?: (() => void) | undefined;
+    readonly onUnsubscribed?: (() => void) | undefined;
+    readonly followsOutages?: boolean | undefined;
 }
 export interface Server {
     readonly options: ServerOptions;

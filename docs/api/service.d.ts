@@ -32,6 +32,7 @@ export interface ServiceOptions extends ServerOptions {
     readonly health?: boolean | undefined;
     readonly healthFollowsRegistry?: boolean | undefined;
     readonly healthFollowsBroker?: boolean | undefined;
+    readonly healthFollowsOutages?: boolean | undefined;
     readonly reflection?: boolean | undefined;
 }
 export declare const ServiceOptions: ServiceIdentifier<ServiceOptions>;
