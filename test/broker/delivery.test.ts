@@ -47,6 +47,17 @@ class OnlyAck extends MemoryBroker {
   }
 }
 
+/** A memory broker that is slow to confirm acknowledgements. */
+class SlowToConfirm extends MemoryBroker {
+  override subscribe(...[topic, callback, options]: Parameters<MemoryBroker['subscribe']>): Promise<Subscriber> {
+    const slowly = async (event: Event): Promise<void> => {
+      await event.ack();
+      for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    };
+    return super.subscribe(topic, (event) => callback({ ...own(event), ack: () => slowly(event) }), options);
+  }
+}
+
 /** A memory broker that redelivers at once, and does not count. */
 class Uncounting extends MemoryBroker {
   static override readonly capabilities: BrokerCapabilities = {
@@ -433,8 +444,17 @@ describe('orderKey with deliver', () => {
       await broker.publish('orders', { headers: {}, body: Buffer.from(`poison ${number}`) }, { orderKey: 'a' });
     await publishText(broker, 'orders', 'good');
     await timers.advance(0);
-    // The failing one and four of its followers wait; two more followers have the places.
+    // The failing one and four of its followers wait.
     expect(handled.map((one) => one.text)).toEqual(['poison 0']);
+  });
+
+  test('events that wait for their key take no slots from those before them, however many come', async () => {
+    const { broker, timers, handled, subscribe } = await stage(SlowToConfirm);
+    await subscribe({ maxInFlight: 2, maxWaiting: 3 }, () => timers.sleep(10));
+    for (let number = 0; number < 20; number += 1)
+      await broker.publish('orders', { headers: {}, body: Buffer.from(`event ${number}`) }, { orderKey: 'a' });
+    for (let moment = 0; moment < 100; moment += 1) await timers.advance(100);
+    expect(handled.map((one) => one.text)).toEqual(numbered('event', 20));
   });
 
   test('runs at most maxInFlight handlers at once', async () => {

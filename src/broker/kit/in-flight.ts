@@ -80,10 +80,13 @@ export class InFlightEvents<E extends IncomingEvent> {
     this.#onDemand = init.onDemand;
   }
 
-  /** The number of events that may be delivered now. */
+  /**
+   * The number of events that may be delivered now. Each of them may have to wait for its turn: if it could not yield
+   * its slot, all slots would in the end be held by events that wait for those that wait for a slot.
+   */
   get room(): number {
     if (this.#stopped || this.#reclaiming.length > 0) return 0;
-    return Math.max(0, Math.min(this.#freeSlots, this.#consumer.demand));
+    return Math.max(0, Math.min(this.#freeSlots, this.#maxWaiting - this.#yielded, this.#consumer.demand));
   }
 
   get #freeSlots(): number {
