@@ -16,6 +16,7 @@ import { capabilitiesOf, missingCapabilities } from './kit/capabilities.ts';
 import * as failures from './kit/failures.ts';
 import { deadLetterTopicOf, dedupeKeyHeader, orderKeyHeader } from './kit/headers.ts';
 import { type Deferrable, settled } from './kit/in-flight.ts';
+import { deliverAtHeader } from './kit/scheduling.ts';
 import { TopicPattern } from './kit/wildcards.ts';
 
 /** Options of a subscription's delivery. */
@@ -208,6 +209,11 @@ class Delivery {
   readonly #abandoned = new AbortController();
   /** Events that their handler rejected, each until it is stored as a dead letter. */
   readonly #rejected = new Map<Event, Promise<void>>();
+  /**
+   * Events that waited for others, at whose deaths their own deliveries were counted as well: they are not given up
+   * before a handler of them has begun.
+   */
+  readonly #delayed = new WeakSet<Event>();
   /** The current attempt of events that are retried in this process. */
   readonly #attempts = new Map<Event, number>();
   readonly #handling = new InFlight();
@@ -226,8 +232,9 @@ class Delivery {
     const { ack, nack, delay, attempts } = this.#capabilities;
     this.#brokerRetries = ack && nack && delay && attempts;
     const { queue, dedupe = defaults.dedupe, dedupeKeepMs: keepMs = defaults.dedupeKeepMs } = options;
-    this.#deduplicator = dedupe ? new Deduplicator(maxDedupeKeys) : undefined;
     const shared = queue === undefined ? undefined : store;
+    // What a store remembers it also forgets in time.
+    this.#deduplicator = dedupe ? new Deduplicator(shared ? 0 : maxDedupeKeys) : undefined;
     const scope = `${topic} ${queue} `;
     if (shared && dedupe)
       this.#storedKeys = new StoredKeys({
@@ -296,7 +303,7 @@ class Delivery {
       if (key === undefined) await this.#handleOnce(event, false);
       else {
         // While it waits for its turn, events of other keys use its slot.
-        if (this.#keyedQueue.isBusy(key)) yieldSlot(event);
+        if (this.#keyedQueue.isBusy(key)) this.#stepAside(event);
         await this.#keyedQueue.run(key, () => this.#handleInOrder(event));
       }
     } catch (error) {
@@ -310,6 +317,17 @@ class Delivery {
     }
   }
 
+  /** True if the broker has given the event to others since, or may do so. */
+  #isOver(event: Event & Partial<Deferrable>): boolean {
+    return this.#capabilities.ack && event.isOver === true;
+  }
+
+  /** Lets others use the slot of an event that has to wait for them. */
+  #stepAside(event: Event): void {
+    this.#delayed.add(event);
+    yieldSlot(event);
+  }
+
   /** True if the subscription ends, and the broker redelivers events that were not handled. */
   get #isLeaving(): boolean {
     return this.#ending.signal.aborted && this.#capabilities.ack;
@@ -317,6 +335,7 @@ class Delivery {
 
   async #handleInOrder(event: Event): Promise<void> {
     await reclaimSlot(event);
+    if (this.#isOver(event)) return;
     // An earlier event of the key may have been returned: this one must not overtake it.
     if (this.#isLeaving) await this.#returnToBroker(event, 0);
     else await this.#handleOnce(event, true);
@@ -328,9 +347,10 @@ class Delivery {
       await this.#handle(event, inOrder);
       return;
     }
-    if (this.#deduplicator.isBusy(key)) yieldSlot(event);
+    if (this.#deduplicator.isBusy(key)) this.#stepAside(event);
     const handle = async (): Promise<boolean> => {
       await reclaimSlot(event);
+      if (this.#isOver(event)) return false;
       return this.#storedKeys
         ? this.#handleByStore(this.#storedKeys, key, event, inOrder)
         : this.#handle(event, inOrder);
@@ -390,7 +410,9 @@ class Delivery {
   async #handleCounted(event: Event, inOrder: boolean, onHandled?: () => Promise<void>): Promise<boolean> {
     const first = this.#storedAttempts ? await this.#countAttempt(event, event.attempt) : event.attempt;
     if (first <= this.#retry + 1) return this.#handleFrom(first, event, inOrder, onHandled);
-    if (first > this.#retry + 1 + spareAttempts) {
+    const isGivenUp = first > this.#retry + 1 + spareAttempts && !this.#delayed.has(event);
+    // Of a postponed event it is not known how many of its deliveries came too early.
+    if (isGivenUp && event.headers[deliverAtHeader] === undefined) {
       const cause = failures.attemptsExhausted(String(this.#broker), event.topic, first - 1);
       await this.#giveUp(event, first - 1, cause, 'it was delivered too often, and no handler of it has ended');
       return false;
@@ -398,6 +420,7 @@ class Delivery {
     yieldSlot(event);
     return this.#suspects.run(async () => {
       await reclaimSlot(event);
+      if (this.#isOver(event)) return false;
       if (!this.#isLeaving) return this.#handleFrom(first, event, inOrder, onHandled);
       await this.#returnToBroker(event, 0);
       return false;
@@ -482,6 +505,7 @@ class Delivery {
       return event.ack();
     }
     for (let tried = 1; ; tried += 1) {
+      if (this.#isOver(event)) return this.#forget(event);
       try {
         await this.#deadLetters.publish(deadLetter, event, attempts, failure);
         break;
@@ -511,7 +535,7 @@ class Delivery {
     await pause(this.#seams.runtime.timers, delayMs, this.#ending.signal);
     if (this.#isLeaving) return false;
     await reclaimSlot(event);
-    return !this.#isLeaving;
+    return !this.#isLeaving && !this.#isOver(event);
   }
 
   /** Returns the event to the broker by `nack`; without the capability by leaving it without `ack`. */

@@ -83,36 +83,54 @@ export class OutboxDispatcher {
     }
   }
 
+  /**
+   * Publishes from the oldest event to the newest. What fails, and what follows it under its key, is left behind until
+   * the back-off is over; the others go on.
+   */
   async #dispatch(lease: OutboxLease, signal: AbortSignal): Promise<void> {
+    const { clock, timers } = this.#runtime;
+    let left: LeftBehind | undefined;
     while (!signal.aborted) {
-      const events = await lease.read(this.#maxBatch);
+      if (left && clock.monotonicMs() >= left.untilMs) left = undefined;
+      const events = await lease.read(this.#maxBatch, left?.after);
       if (events.length === 0) {
-        await lease.changed(this.#pollMs, signal);
+        if (!left) this.#backoff.succeeded();
+        const waitMs = left ? Math.min(this.#pollMs, left.untilMs - clock.monotonicMs()) : this.#pollMs;
+        await lease.changed(Math.max(1, waitMs), signal);
         continue;
       }
-      const { published, refused, error } = await this.#publish(events);
+      const { keys } = left ?? { keys: new Set<string>() };
+      const { published, refused, error } = await this.#publish(events, keys);
       if (published.length > 0) await lease.remove(published);
       for (const [id, reason] of refused) await lease.setAside(id, reason);
-      if (error === undefined) {
-        this.#backoff.succeeded();
-        continue;
+      if (left) left.after = events.at(-1)?.id ?? left.after;
+      if (error === undefined) continue;
+      if (isAway(error)) {
+        this.#logger.warn('events of the outbox could not be published; it is tried again', { error });
+        await pause(timers, this.#backoff.failed(), signal);
+        left = undefined;
+      } else if (!left) {
+        this.#logger.warn('some events of the outbox could not be published; they are tried again', { error });
+        left = { after: events.at(-1)?.id, keys, untilMs: clock.monotonicMs() + this.#backoff.failed() };
       }
-      this.#logger.warn('events of the outbox could not be published; it is tried again', { error });
-      await pause(this.#runtime.timers, this.#backoff.failed(), signal);
     }
   }
 
-  /** Publishes events, those of one key one after another: after a failure the later ones wait. */
-  async #publish(events: readonly StoredOutboxEvent[]): Promise<Published> {
+  /** Publishes events, those of one key one after another: after a failure the later ones of its key are held. */
+  async #publish(events: readonly StoredOutboxEvent[], heldKeys: Set<string>): Promise<Published> {
     const outcome: Published = { published: [], refused: [], error: undefined };
     const chains = new Map<string, Promise<boolean>>();
     const all = events.map((event) => {
-      const before = event.orderKey === undefined ? undefined : chains.get(event.orderKey);
+      const { orderKey } = event;
+      if (orderKey === undefined) return this.#send(event, outcome);
+      if (heldKeys.has(orderKey)) return Promise.resolve(false);
+      const before = chains.get(orderKey);
       const done = before ? before.then((isFine) => isFine && this.#send(event, outcome)) : this.#send(event, outcome);
-      if (event.orderKey !== undefined) chains.set(event.orderKey, done);
+      chains.set(orderKey, done);
       return done;
     });
     await Promise.all(all);
+    for (const [key, done] of chains) if (!(await done)) heldKeys.add(key);
     return outcome;
   }
 
@@ -134,6 +152,22 @@ export class OutboxDispatcher {
       return true;
     }
   }
+}
+
+/** Errors that concern every event. */
+const away: ReadonlySet<string> = new Set(['broker.unreachable', 'broker.not_connected', 'broker.timeout']);
+
+function isAway(error: unknown): boolean {
+  return TenonError.is(error) && away.has(error.reason ?? '');
+}
+
+/** Events that could not be published, and are read again after a time. */
+interface LeftBehind {
+  /** The position behind which others are read. */
+  after: string | undefined;
+  /** The keys whose events are held. */
+  readonly keys: Set<string>;
+  readonly untilMs: number;
 }
 
 interface Published {

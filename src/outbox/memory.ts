@@ -65,7 +65,7 @@ export class MemoryOutbox implements OutboxStore<MemoryTransaction>, InboxStore<
     signal.throwIfAborted();
     this.#isLed = true;
     return {
-      read: async (count) => this.#events.slice(0, count),
+      read: async (count, after = '0') => this.#events.filter(({ id }) => Number(id) > Number(after)).slice(0, count),
       remove: async (ids) => void this.#remove(ids),
       setAside: async (id, reason) => {
         const [event] = this.#remove([id]);

@@ -17,8 +17,8 @@ export interface StoredOutboxEvent extends OutboxEvent {
 
 /** The right of one process to publish the events of an outbox. */
 export interface OutboxLease {
-  /** Returns the oldest events, in the order of their commits. */
-  read(count: number): Promise<readonly StoredOutboxEvent[]>;
+  /** Returns the oldest events, in the order of their commits; with `after` those behind the event of that position. */
+  read(count: number, after?: string): Promise<readonly StoredOutboxEvent[]>;
   /** Removes events that were published. */
   remove(ids: readonly string[]): Promise<void>;
   /** Sets an event aside that the broker will never take. It is not read again. */

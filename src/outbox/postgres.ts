@@ -178,7 +178,9 @@ CREATE TABLE IF NOT EXISTS ${this.#inbox} (
   async #tryToLead(client: PostgresClient): Promise<OutboxLease | undefined> {
     const ask = async (text: string, values?: unknown[]): Promise<unknown[]> =>
       (await this.#bounded(client.query(text, values))).rows;
-    const rows = await ask('SELECT pg_try_advisory_lock(hashtextextended($1, 1)) AS leads', [this.#outbox]);
+    // By the table and not by its name, which another schema may have as well.
+    const lock = 'SELECT pg_try_advisory_lock(hashtextextended($1::regclass::oid::text, 1)) AS leads';
+    const rows = await ask(lock, [this.#outbox]);
     if ((rows[0] as { readonly leads?: boolean } | undefined)?.leads !== true) return undefined;
     let wake = (): void => {};
     let hasNews = false;
@@ -196,10 +198,10 @@ CREATE TABLE IF NOT EXISTS ${this.#inbox} (
     );
     isLeading.add(client);
     return {
-      read: async (count) => {
+      read: async (count, after = '0') => {
         hasNews = false;
-        const text = `SELECT id, event_id, topic, headers, body, order_key FROM ${this.#outbox} WHERE set_aside IS NULL ORDER BY id LIMIT $1`;
-        return ((await ask(text, [count])) as Row[]).map(eventOf);
+        const text = `SELECT id, event_id, topic, headers, body, order_key FROM ${this.#outbox} WHERE set_aside IS NULL AND id > $2 ORDER BY id LIMIT $1`;
+        return ((await ask(text, [count, after])) as Row[]).map(eventOf);
       },
       remove: async (ids) => {
         await ask(`DELETE FROM ${this.#outbox} WHERE id = ANY($1::bigint[])`, [ids]);

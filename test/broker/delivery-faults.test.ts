@@ -211,6 +211,16 @@ describe('an event that was delivered more often than it has attempts', () => {
     expect(dead.events[0]?.headers).toMatchObject({ 'tenon-dead-letter-reason': 'stock.empty', 'tenon-attempts': '7' });
   });
 
+  test('is handled if it waited behind others, at whose deaths it was delivered as well', async () => {
+    const { broker, timers, handled, dead, subscribe } = await stage(Redelivering);
+    await subscribe({ retry: 3 }, () => Promise.resolve());
+    const headers = {};
+    for (const body of ['was 15', 'was 16', 'was 17'])
+      await broker.publish('orders', { headers, body: Buffer.from(body) }, { orderKey: 'k' });
+    await timers.advance(1_000);
+    expect([handled, dead.texts]).toEqual([['was 16', 'was 17'], ['was 15']]);
+  });
+
   test('is a dead letter without a handler after ten more deliveries', async () => {
     const { broker, timers, handled, dead, subscribe } = await stage(Redelivering);
     await subscribe({ retry: 3 }, () => Promise.resolve());
@@ -430,6 +440,18 @@ describe('attempts in a store', () => {
       await timers.advance(60_000);
       expect([handled, dead.texts]).toEqual([['a'], []]);
       expect(said('warn')).toContain('the store did not take note of an event: it may be handled again');
+    });
+
+    test('are forgotten after dedupeKeepMs by the process that has handled them as well', async () => {
+      const { broker, runtime, timers, handled } = await stage(MemoryBroker);
+      const seams = { runtime, logger: new RecordingLogger(), store: new MemoryStore({}, runtime.clock) };
+      const work: DeliveryHandler = async (event) => void handled.push(text(event));
+      await deliver(broker, 'orders', { ...options, dedupeKeepMs: 1_000 }, work, seams);
+      for (const waitMs of [999, 1, 0]) {
+        await publishText(broker, 'orders', 'a', keyed);
+        await timers.advance(waitMs);
+      }
+      expect(handled).toEqual(['a', 'a']);
     });
 
     test('are remembered for dedupeKeepMs', async () => {

@@ -75,6 +75,9 @@ function own(event: Event & Partial<Deferrable>): Event & Deferrable {
     headers,
     body,
     attempt,
+    get isOver() {
+      return event.isOver === true;
+    },
     onReject: undefined,
     ack: () => event.ack(),
     nack: (options) => event.nack(options),
@@ -444,8 +447,11 @@ describe('orderKey with deliver', () => {
       await broker.publish('orders', { headers: {}, body: Buffer.from(`poison ${number}`) }, { orderKey: 'a' });
     await publishText(broker, 'orders', 'good');
     await timers.advance(0);
-    // The failing one and four of its followers wait.
+    // The failing one and its followers wait.
     expect(handled.map((one) => one.text)).toEqual(['poison 0']);
+    // None of them has a place that another needs: all have their attempts, and so has the event behind them.
+    await timers.advance(600_000);
+    expect([handled.length, handled.filter((one) => one.text === 'good').length]).toEqual([10 * 6 + 1, 1]);
   });
 
   test('events that wait for their key take no slots from those before them, however many come', async () => {

@@ -105,6 +105,19 @@ describe('ttlMs of publish', () => {
     await broker.settled();
   });
 
+  test('does not drop an event that was delivered in its time, and is to be handled again', async () => {
+    const { broker, runtime, timers, logger, send } = await stage();
+    const attempts: number[] = [];
+    const failsFirst = (one: { readonly attempt: number }): Promise<void> => {
+      attempts.push(one.attempt);
+      return one.attempt === 1 ? Promise.reject(new Error('not yet')) : Promise.resolve();
+    };
+    await deliver(broker, 't', { retry: 3, retryDelayMs: 2_000 }, failsFirst, { runtime, logger });
+    await send('once', { ttlMs: 1_000 });
+    await timers.advance(10_000);
+    expect(attempts).toEqual([1, 2]);
+  });
+
   test('begins after delayMs', async () => {
     const { broker, timers, send } = await stage();
     const seen = collector();

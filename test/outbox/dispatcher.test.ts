@@ -83,6 +83,31 @@ describe('the outbox', () => {
     await dispatcher.stop();
   });
 
+  test('goes on behind events of a topic or a key that is refused, however many they are', async () => {
+    const { timers, seen, dispatcher, add, failing, logger, outbox } = await stage();
+    const refused = new TenonError({ code: Code.PermissionDenied, reason: 'broker.refused', message: 'no right' });
+    let isRefused = true;
+    failing((body) => (isRefused && (body.startsWith('refused') || body === 'key 0') ? refused : undefined));
+    const numbered = (name: string, count: number): string[] =>
+      Array.from({ length: count }, (_, index) => `${name} ${index}`);
+    // More than a batch of each.
+    for (const body of numbered('refused', 25)) await add(body);
+    for (const body of numbered('key', 25)) await add(body, 'key');
+    for (const body of numbered('good', 25)) await add(body);
+    dispatcher.start();
+    await timers.advance(20);
+    expect(seen.texts.toSorted()).toEqual(numbered('good', 25).toSorted());
+    await add('late');
+    await timers.advance(20);
+    expect(seen.texts.at(-1)).toBe('late');
+    isRefused = false;
+    await timers.advance(30_000);
+    expect([seen.texts.length, outbox.events]).toEqual([76, []]);
+    expect(seen.texts.filter((body) => body.startsWith('key'))).toEqual(numbered('key', 25));
+    expect(logger.texts).toContain('warn some events of the outbox could not be published; they are tried again');
+    await dispatcher.stop();
+  });
+
   test('sets aside what the broker will never take, and goes on', async () => {
     const { timers, seen, outbox, dispatcher, add, failing, logger } = await stage();
     const tooLarge = new TenonError({ code: Code.ResourceExhausted, reason: 'broker.too_large', message: 'too large' });

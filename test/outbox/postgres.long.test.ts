@@ -141,6 +141,33 @@ describeWithServer('the outbox in PostgreSQL', new BackendServer('postgresql', {
     await end();
   });
 
+  test('is led for each schema, though the tables have one name', async () => {
+    const { broker, seen, end } = await stage();
+    const all = await Promise.all(
+      ['first', 'second'].map(async (schema) => {
+        const pool = new pg.Pool({
+          connectionString: String(server.details['url']),
+          options: `-c search_path=${schema}`,
+        });
+        pool.on('error', () => undefined);
+        await pool.query(`CREATE SCHEMA ${schema}`);
+        const outbox = new PostgresOutbox(pool, { leadEveryMs: 50 });
+        await outbox.install();
+        const dispatcher = new OutboxDispatcher(outbox, broker, { logger: silentLogger });
+        dispatcher.start();
+        await outbox.add(pool, [{ topic: 'orders', headers: {}, body: Buffer.from(schema) }]);
+        return { pool, dispatcher };
+      }),
+    );
+    await eventually('the events of both', () => seen.texts.length === 2, 30_000);
+    expect(seen.texts.toSorted()).toEqual(['first', 'second']);
+    for (const { pool, dispatcher } of all) {
+      await dispatcher.stop();
+      await pool.end();
+    }
+    await end();
+  });
+
   test('takes a server that is silent for gone, ends meanwhile if told to, and goes on when it answers', async () => {
     const { pool, prefix, broker, seen, order, end } = await stage();
     const quick = new PostgresOutbox(pool, { prefix, leadEveryMs: 50, timeoutMs: 500 });

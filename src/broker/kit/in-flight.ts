@@ -47,10 +47,12 @@ export const settled: Promise<void> = Promise.resolve();
  * made with the kit have such events.
  */
 export interface Deferrable {
-  /** Frees the event's slot for others, unless `maxWaiting` events wait already. */
+  /** Frees the event's slot for others that are in hand. With `maxWaiting` such events no new ones are delivered. */
   yieldSlot(): void;
   /** Resolves when the event has a slot again, before any new event gets one; `undefined` if it has one. */
   reclaimSlot(): Promise<void> | undefined;
+  /** True if it is settled, or its session has ended: others may have it. */
+  readonly isOver: boolean;
   /** Called by `reject` in place of its own work, as long as the event is not settled. */
   onReject: ((event: Event, reason: unknown) => Promise<void>) | undefined;
 }
@@ -80,10 +82,7 @@ export class InFlightEvents<E extends IncomingEvent> {
     this.#onDemand = init.onDemand;
   }
 
-  /**
-   * The number of events that may be delivered now. Each of them may have to wait for its turn: if it could not yield
-   * its slot, all slots would in the end be held by events that wait for those that wait for a slot.
-   */
+  /** The number of events that may be delivered now. Each of them may have to wait for its turn. */
   get room(): number {
     if (this.#stopped || this.#reclaiming.length > 0) return 0;
     return Math.max(0, Math.min(this.#freeSlots, this.#maxWaiting - this.#yielded, this.#consumer.demand));
@@ -167,7 +166,7 @@ export class InFlightEvents<E extends IncomingEvent> {
   }
 
   yieldSlot(event: InFlightEvent<E>): void {
-    if (event.hasYielded || this.#yielded >= this.#maxWaiting) return;
+    if (event.hasYielded) return;
     event.hasYielded = true;
     this.#yielded += 1;
     this.#onSlotFree();
@@ -263,6 +262,10 @@ class InFlightEvent<E extends IncomingEvent> implements Event, Deferrable {
     if (this.onReject) return this.onReject(this, reason);
     this.#isSettled = true;
     return this.#owner.reject(this, reason);
+  }
+
+  get isOver(): boolean {
+    return this.#isSettled;
   }
 
   yieldSlot(): void {

@@ -87,6 +87,8 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   #finishing: Promise<void> | undefined;
   #whenEmpty: (() => void)[] = [];
   #ids = 0;
+  /** Events that were returned, and may come as the same objects. */
+  readonly #nacked = new WeakSet<E>();
   #idBase: string | undefined;
   #close: (error: TenonError | undefined) => void = () => {};
 
@@ -209,6 +211,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   }
 
   nack(event: E, delayMs: number): Promise<void> {
+    this.#nacked.add(event);
     return this.#ignoringFailure(this.#source?.nack?.(event, delayMs));
   }
 
@@ -294,7 +297,8 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
     const encoding = this.#encoding;
     const headers = encoding ? encoding.readHeaders(event.headers) : event.headers;
     const topic = this.#topicOf(event);
-    if (headers[expiresAtHeader] !== undefined && this.#isOver(headers, topic)) return this.#discard(event);
+    if (headers[expiresAtHeader] !== undefined && this.#isFirst(event, headers) && this.#isOver(headers, topic))
+      return this.#discard(event);
     if (headers[deliverAtHeader] !== undefined && this.#isPostponed(event, headers)) return;
     this.#isDispatching = true;
     if (this.#inFlight) this.#inFlight.deliver(event, headers, topic);
@@ -315,6 +319,12 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
     return this.#init.pattern?.matches(this.#topicOf(event)) ?? true;
   }
 
+  /** True unless the event was delivered before, in its time. */
+  #isFirst(event: E, headers: EventHeaders): boolean {
+    const early = headers[deliverAtHeader] === undefined ? 0 : 1;
+    return event.attempt - early <= 1 && !this.#nacked.has(event);
+  }
+
   #isOver(headers: EventHeaders, topic: string): boolean {
     const { runtime, logger, name } = this.#host;
     if (!isExpired(headers, runtime.clock)) return false;
@@ -326,7 +336,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   #isPostponed(event: E, headers: EventHeaders): boolean {
     const waitMs = this.#inFlight ? untilDueMs(headers, this.#host.runtime.clock) : 0;
     if (waitMs === 0 || !this.#source?.nack) return false;
-    void this.nack(event, waitMs);
+    void this.#ignoringFailure(this.#source.nack(event, waitMs));
     this.#onDemand();
     return true;
   }

@@ -673,6 +673,31 @@ describe('a rejected event', () => {
     expect([driver.last.log, driver.batches]).toEqual([['reject 1', 'stop', 'close'], []]);
   });
 
+  test('is not handled by deliver when its session has ended while it waited: others have it', async () => {
+    const { broker, driver, timers, logger } = await stage();
+    const handled: string[] = [];
+    let release = (): void => {};
+    const seams = { runtime: virtualRuntime(), logger };
+    await deliver(
+      broker,
+      't',
+      { queue: 'q', retry: 3 },
+      (one) => {
+        handled.push(text(one));
+        return text(one) === '1' ? new Promise((resolve) => (release = resolve)) : Promise.resolve();
+      },
+      seams,
+    );
+    for (const id of ['1', '2', '3']) driver.last.sink.deliver({ ...event(id), headers: { 'tenon-order-key': 'k' } });
+    await timers.settle();
+    driver.last.sink.resetSession();
+    driver.last.sink.deliver({ ...event('4'), headers: { 'tenon-order-key': 'k' } });
+    release();
+    await timers.settle();
+    expect(handled).toEqual(['1', '4']);
+    await broker.disconnect();
+  });
+
   test('is not retried by deliver, and has a dead letter before the handler goes on', async () => {
     const runtime = virtualRuntime();
     const broker = new MemoryBroker({ runtime });
