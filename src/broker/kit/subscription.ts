@@ -490,7 +490,9 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
       this.#heartbeat?.cancel();
       await loop?.stop();
       await this.#quietly('close', () => source?.close());
-      if (this.#host.isConnected()) this.#receiveLog.failed('a subscription was interrupted; it is made again', reason);
+      // The loss of the connection is logged by the broker.
+      if (reason !== undefined && this.#host.isConnected())
+        this.#receiveLog.failed('a subscription was interrupted; it is made again', reason);
       // The broker resubscribes when it is connected again.
       if (!this.#host.isConnected()) return;
       await pause(

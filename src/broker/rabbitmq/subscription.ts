@@ -46,16 +46,19 @@ export class RabbitMqSubscription implements DriverSubscription<Delivery> {
   async open(): Promise<this> {
     const { link, queues, request, sink } = this.#setup;
     const { maxInFlight, maxWaiting, mode } = request;
+    // An iteration asks for its first event after this.
+    const isPull = mode === 'consume' && sink.demand < maxInFlight;
+    // Events that are returned have room of the prefetch count. A pull has none.
+    const demand = (): number => sink.demand - (isPull ? 0 : this.#returning.count);
     this.#consumer = await QueueConsumer.open({
       link,
       queue: queues.main,
       aside: queues.redelivery,
       prefetch: maxInFlight,
       maxMore: maxWaiting,
-      // An iteration asks for its first event after this.
-      isPull: mode === 'consume' && sink.demand < maxInFlight,
+      isPull,
       noAck: mode === 'watch',
-      demand: () => (this.#waiting < maxWaiting ? sink.demand - this.#returning.count : 0),
+      demand: () => (this.#waiting < maxWaiting ? demand() : 0),
       onMessage: (received) => this.#receive(received),
       onFailure: (error) => sink.fail(error),
     });
