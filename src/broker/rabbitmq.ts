@@ -117,6 +117,8 @@ class RabbitMqDriver implements BrokerDriver<Delivery> {
   /** Subscriptions without a group, which miss events in an outage. */
   readonly #tails = new WeakSet<EventSink<Delivery>>();
   #link: Link | undefined;
+  /** Counts the calls of `close`, by which an `open` that ends after one is noticed. */
+  #closes = 0;
   #failure: unknown;
   #wasConnected = false;
   #ids = 0;
@@ -140,11 +142,14 @@ class RabbitMqDriver implements BrokerDriver<Delivery> {
   }
 
   async open(host: DriverHost): Promise<void> {
+    const closes = this.#closes;
     const amqplib = await loadAmqplib();
     for (let left = this.#servers.length; left > 0; left -= 1) {
       const [server, ...others] = this.#servers as [RabbitMqServer, ...RabbitMqServer[]];
       try {
-        this.#link = await this.#connect(amqplib, server, host);
+        const link = await this.#connect(amqplib, server, host);
+        if (closes === this.#closes) this.#link = link;
+        else await link.close();
         this.#wasConnected = true;
         return;
       } catch (error) {
@@ -158,6 +163,7 @@ class RabbitMqDriver implements BrokerDriver<Delivery> {
   async close(): Promise<void> {
     const link = this.#link;
     this.#link = undefined;
+    this.#closes += 1;
     await link?.close();
   }
 
@@ -192,7 +198,13 @@ class RabbitMqDriver implements BrokerDriver<Delivery> {
       : this.#declareGroup(link, queue, topic));
     const { timers } = this.#setup.runtime;
     const nextId = (): string => this.#nextId();
-    return new RabbitMqSubscription({ link, topology, queues, request, sink, timers, nextId }).open();
+    try {
+      return await new RabbitMqSubscription({ link, topology, queues, request, sink, timers, nextId }).open();
+    } catch (error) {
+      // Nobody would read it, for as long as the connection lives.
+      if (queue === undefined) await link.declare((channel) => channel.deleteQueue(queues.main)).catch(() => undefined);
+      throw error;
+    }
   }
 
   translate(error: unknown): ErrorMeaning {
@@ -234,6 +246,7 @@ class RabbitMqDriver implements BrokerDriver<Delivery> {
   }
 
   async #connect(amqplib: Amqplib, server: RabbitMqServer, host: DriverHost): Promise<Link> {
+    const closes = this.#closes;
     const { vhost = this.#place.vhost ?? '/', heartbeatMs = 5_000 } = this.#options;
     const { runtime, ...setup } = this.#setup;
     const link = await Link.open(amqplib, {
@@ -245,6 +258,7 @@ class RabbitMqDriver implements BrokerDriver<Delivery> {
       heartbeatMs,
       prepare: (channel) => this.#topology.declareExchange(channel),
       onLost: (error) => {
+        if (closes !== this.#closes) return;
         this.#failure = error;
         this.#link = undefined;
         host.lost(error);

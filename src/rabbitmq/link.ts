@@ -143,12 +143,15 @@ export class Link {
     }
   }
 
-  /** Waits for an answer. Without one in time the connection is given up. */
+  /**
+   * Waits for an answer. Without one in time the connection is given up, unless RabbitMQ reads nothing of it for lack of
+   * memory or disk.
+   */
   call<T>(work: Promise<T>): Promise<T> {
     const { timers, timeoutMs } = this.#init;
     const onTimeout = (): Error => {
       const error = new Error(`RabbitMQ did not answer within ${timeoutMs} ms`);
-      this.#end(error);
+      if (!this.publisher.isBlocked) this.#end(error);
       return error;
     };
     return bounded(work, { timers, timeoutMs, onTimeout });

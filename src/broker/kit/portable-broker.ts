@@ -478,11 +478,13 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
         keepAlive: false,
         onFailure: (error) => this.#status.away(driver.address, this.#failure('reach it', error)),
       });
+      // The attempt that succeeds may end after a disconnect.
+      signal.throwIfAborted();
       this.#reopening = undefined;
       this.#onBack();
     } catch {
-      // Disconnected meanwhile.
-      await this.#closeDriver(driver);
+      // Disconnected meanwhile. If it was connected again since, the driver is in use.
+      if (!this.#isOpen && !this.#opening) await this.#closeDriver(driver);
     }
   }
 

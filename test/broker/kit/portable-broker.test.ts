@@ -134,6 +134,25 @@ describe('a connection that its driver does not reopen', () => {
     await broker.disconnect();
   });
 
+  test('is closed if it was disconnected while it was reopened, unless it was connected again', async () => {
+    for (const isConnectedAgain of [false, true]) {
+      const { broker, driver, timers } = await stage();
+      let opened = (): void => undefined;
+      driver.opening = () => new Promise((resolve) => (opened = resolve));
+      driver.host?.lost(away());
+      await timers.advance(1_000);
+      await broker.disconnect();
+      driver.opening = () => Promise.resolve();
+      if (isConnectedAgain) await broker.connect();
+      const state = isConnectedAgain ? 'connected' : 'closed';
+      driver.log.length = 0;
+      opened();
+      await timers.settle();
+      expect([broker.status.state, driver.log]).toEqual([state, isConnectedAgain ? [] : ['close']]);
+      await broker.disconnect();
+    }
+  });
+
   test('is not reopened after a disconnect', async () => {
     const { broker, driver, timers } = await stage();
     driver.opening = () => Promise.reject(away());
