@@ -23,6 +23,12 @@ export interface RedriveOptions {
   readonly filter?: ((event: Event) => boolean) | undefined;
   /** Time in milliseconds without a further event after which it ends. @default 2_000 */
   readonly idleMs?: number | undefined;
+  /**
+   * Time in milliseconds without a first event after which it ends: to join a group takes some brokers seconds, and
+   * events that a dead reader had in hand are free only after a while.
+   * @default 15_000 on a broker that says `competing: false`, else idleMs
+   */
+  readonly firstMs?: number | undefined;
   /** Ends it after the event that is being moved. */
   readonly signal?: AbortSignal | undefined;
   readonly random?: Random | undefined;
@@ -45,6 +51,8 @@ export const redriveHeader = 'tenon-redrive';
 
 const defaultQueue = 'tenon-redrive';
 const maxSkipped = 1_000;
+/** Kafka waits three seconds for further members of a group that is new or empty, and ten for one that has died. */
+const slowGroupMs = 15_000;
 const ofDeadLetters: ReadonlySet<string> = new Set(Object.values(deadLetterHeader));
 
 /**
@@ -59,6 +67,8 @@ export async function redrive(broker: Broker, topic: string, options: RedriveOpt
   checkedOptions('RedriveOptions', options, { limit: {} });
   const { to, filter = () => true, limit = Number.POSITIVE_INFINITY, idleMs = 2_000, signal } = options;
   const { timers = systemTimers, random = systemRandom } = options;
+  const { competing = true } = capabilitiesOf(broker);
+  const { firstMs = competing ? idleMs : Math.max(idleMs, slowGroupMs) } = options;
   const run = random.uuid();
   const { queue, from } = readerOf(broker, topic, options);
   const reading = { queue, from, deadLetter: false, maxInFlight: maxSkipped + 1, signal } as const;
@@ -66,7 +76,7 @@ export async function redrive(broker: Broker, topic: string, options: RedriveOpt
   let [moved, skipped] = [0, 0];
   try {
     while (moved < limit && skipped <= maxSkipped) {
-      const event = await nextWithin(events, idleMs, timers);
+      const event = await nextWithin(events, moved + skipped === 0 ? firstMs : idleMs, timers);
       if (!event) break;
       const target = to ?? event.headers[deadLetterHeader.originalTopic];
       if (target === undefined || event.headers[redriveHeader] === run || !filter(event)) {

@@ -414,6 +414,29 @@ describe('attempts in a store', () => {
       expect(handled).toEqual(['begun']);
     });
 
+    test('are done after their handler also if the store has lost its data meanwhile', async () => {
+      const { broker, runtime, timers, handled } = await stage(MemoryBroker);
+      const store = new MemoryStore({}, runtime.clock);
+      const seams = { runtime, logger: new RecordingLogger(), store };
+      const work: DeliveryHandler = async () => {
+        handled.push('begun');
+        await timers.sleep(50_000);
+      };
+      await deliver(broker, 'orders', options, work, seams);
+      await publishText(broker, 'orders', 'a', keyed);
+      await timers.advance(15_000);
+      await store.delete('handled orders q k');
+      // It is noted again with the next renewal.
+      await timers.advance(10_000);
+      expect((await store.compareAndSet('handled orders q k', undefined, 'by another', 1_000)).isSet).toBe(false);
+      await timers.advance(20_000);
+      await store.delete('handled orders q k');
+      await timers.advance(6_000);
+      await publishText(broker, 'orders', 'a', keyed);
+      await timers.advance(60_000);
+      expect(handled).toEqual(['begun']);
+    });
+
     test('hold an event back while the store is away, and lose none', async () => {
       const store = new Away();
       store.isAway = true;

@@ -86,6 +86,17 @@ describe('redrive', () => {
     expect(await ended(redrive(broker, 'orders.dead-letter', { queue, timers }))).toEqual({ moved: 1, skipped: 1 });
   });
 
+  test('waits for the first event for as long as a broker takes to make a group', async () => {
+    const { broker, timers, seen, bury, ended } = await stage();
+    const capabilities: BrokerCapabilities = { ...MemoryBroker.capabilities, competing: false };
+    Object.defineProperty(broker, 'capabilities', { value: capabilities });
+    const moving = redrive(broker, 'orders.dead-letter', { queue, timers });
+    await timers.advance(10_000);
+    await bury('late');
+    expect(await ended(moving)).toEqual({ moved: 1, skipped: 0 });
+    expect(seen.texts).toEqual(['late']);
+  });
+
   test('moves at most limit events', async () => {
     const { broker, timers, seen, bury, ended } = await stage();
     for (const body of ['a', 'b', 'c']) await bury(body);

@@ -41,14 +41,22 @@ export class StoredKeys {
     const started = `started ${runtime.random.uuid()}`;
     const { isSet, value } = await store.compareAndSet(name, undefined, started, leaseMs);
     if (!isSet) return value === done ? 'done' : 'busy';
-    const renew = (): void => void store.compareAndSet(name, started, started, leaseMs).catch(() => undefined);
+    let isReleased = false;
+    /** Writes over our own lease, or over none: one that has lapsed is ours as long as nobody else has the key. */
+    const write = async (text: string, ttlMs: number): Promise<boolean> => {
+      const swap = await store.compareAndSet(name, started, text, ttlMs);
+      if (swap.isSet || swap.value !== undefined || isReleased) return swap.isSet;
+      return (await store.compareAndSet(name, undefined, text, ttlMs)).isSet;
+    };
+    const renew = (): void => void write(started, leaseMs).catch(() => undefined);
     const renewal = runtime.timers.every(Math.max(1, leaseMs / 3), renew);
     return {
-      async done() {
+      done() {
         renewal.cancel();
-        return (await store.compareAndSet(name, started, done, keepMs)).isSet;
+        return write(done, keepMs);
       },
       async release() {
+        isReleased = true;
         renewal.cancel();
         await store.compareAndSet(name, started, undefined, leaseMs);
       },
