@@ -88,6 +88,7 @@ describeWithServer('MqttBroker over mosquitto', keepsAll, (server) => {
           ([, id = '']) => id,
         );
         expect(sent).toHaveLength(4);
+        expect(acknowledged()).toEqual([]);
         // The last one first: it waits for the others.
         for (const event of held.toReversed()) await event.ack();
         await eventually('four acknowledgements', () => acknowledged().length === 4, patienceMs);
