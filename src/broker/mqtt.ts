@@ -200,6 +200,10 @@ class MqttDriver implements BrokerDriver<MqttEvent> {
       sink,
       isWatch: request.mode === 'watch',
       timers: this.#setup.runtime.timers,
+      onDrop: () =>
+        this.#setup.logger.warn('events of QoS 0 are dropped: the subscriber is slower than they come', {
+          topic: request.topic,
+        }),
       onClose: (connection) => this.#leave(session, connection),
     });
     try {
@@ -207,9 +211,13 @@ class MqttDriver implements BrokerDriver<MqttEvent> {
       session.opened(main);
       return subscription;
     } catch (error) {
-      if (!session.isOpen) this.#sessions.forget(session);
+      if (!session.isOpen) this.#sessions.forget(request);
       throw error;
     }
+  }
+
+  forget(request: ReceiveRequest): void {
+    this.#sessions.forget(request);
   }
 
   translate(error: unknown): ErrorMeaning {
@@ -238,6 +246,7 @@ class MqttDriver implements BrokerDriver<MqttEvent> {
     // Without MQTT 5 a session that is to last cannot begin as a new one, and one without a name would last for ever.
     const lasts = !isWatch && (version === '5' || clientId !== undefined);
     if (isNew && lasts && version === '3.1.1') await this.#endSession(session);
+    let isSubscribed = false;
     const connection = await this.#servers.connect({
       clientId: session.clientId,
       clean: !lasts || (isNew && version === '5'),
@@ -248,7 +257,8 @@ class MqttDriver implements BrokerDriver<MqttEvent> {
         : undefined,
       receiveMaximum: Math.min(65_535, maxInFlight + maxWaiting),
       onPacket: (packet) => subscription.onPacket(packet),
-      onEnd,
+      // Until then the caller hears of it.
+      onEnd: (error) => (isSubscribed ? onEnd(error) : undefined),
     });
     try {
       if (session.isOpen && lasts && !connection.hasSession) {
@@ -256,6 +266,8 @@ class MqttDriver implements BrokerDriver<MqttEvent> {
         this.#setup.logger.warn('the server has lost a session: events that it had stored in it are gone', fields);
       }
       await connection.subscribe(queue === undefined ? topic : `$share/${this.#groups.encode(queue)}/${topic}`);
+      if (connection.isEnded) throw new Error('the connection is lost');
+      isSubscribed = true;
     } catch (error) {
       connection.destroy(error);
       throw error;
@@ -266,12 +278,8 @@ class MqttDriver implements BrokerDriver<MqttEvent> {
   /** Ends a subscription that is over. The session of a member of a queue goes on storing events. */
   async #leave(session: Session, connection: MqttConnection): Promise<void> {
     const { version, clientId } = this.#options;
-    try {
-      await (session.isDurable ? connection.end() : connection.end(0));
-      if (!session.isDurable && version === '3.1.1' && clientId !== undefined) await this.#endSession(session);
-    } finally {
-      this.#sessions.forget(session);
-    }
+    await (session.isDurable ? connection.end() : connection.end(0));
+    if (!session.isDurable && version === '3.1.1' && clientId !== undefined) await this.#endSession(session);
   }
 
   /** Ends a session as is done without MQTT 5: with a connection that begins without one. */

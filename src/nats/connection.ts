@@ -49,6 +49,8 @@ interface PendingPing {
 
 // What waits to be written may not take more, as behind a server that does not read. A server's own bound is the same.
 const maxPendingBytes = 67_108_864;
+// Half of the line that a server takes (max_control_line).
+const maxSubjectBytes = 2_048;
 
 /**
  * One connection to one server, from its handshake on. It pings a server that says nothing, and ends when that does not
@@ -103,7 +105,13 @@ export class Connection {
 
   /** Publishes a message. Throws a {@link NatsError} for one that cannot be sent. */
   publish(message: NatsPublication): void {
-    const { subject, payload } = message;
+    const { subject, reply = '', payload } = message;
+    // A reply is as long as a stranger likes, and a line that is too long ends the connection.
+    const subjectBytes = Buffer.byteLength(subject) + Buffer.byteLength(reply);
+    if (subjectBytes > maxSubjectBytes) {
+      const why = `the subjects of the message take ${subjectBytes} bytes, and no more than ${maxSubjectBytes} are sent`;
+      throw new NatsError('tooLarge', why, { subject });
+    }
     const length = Buffer.byteLength(payload);
     const { maxPayload = 0 } = this.#info ?? {};
     // The server would close the connection.

@@ -589,6 +589,27 @@ describeWithServer('MqttBroker over mosquitto', keepsAll, (server) => {
   );
 
   it(
+    'goes on in its session after a disconnect while the server was away',
+    async () => {
+      const own = await ownServer({ persistent: true });
+      const { broker } = await connected(own);
+      const received = collector();
+      await broker.subscribe('kept', received.receive, { queue });
+      await own.stop();
+      await eventually('the outage', () => broker.status.state === 'away', patienceMs);
+      await broker.disconnect();
+      await own.start();
+      const { broker: publisher } = await connected(own);
+      await publishText(publisher, 'kept', 'stored');
+      await broker.connect();
+      await broker.subscribe('kept', received.receive, { queue });
+      await eventually('the event', () => received.texts.length > 0, patienceMs);
+      expect(received.texts).toEqual(['stored']);
+    },
+    longMs,
+  );
+
+  it(
     'stores events without end for a session that does not expire',
     async () => {
       const [topic, clientId] = [unique(), unique()];

@@ -4,7 +4,7 @@ import { describe, expect, it } from '@jest/globals';
 
 import { MqttWriter, packetBytes, readPacket } from '../../src/broker/mqtt/messages.ts';
 import { Sessions } from '../../src/broker/mqtt/sessions.ts';
-import { RecentIds } from '../../src/broker/mqtt/subscription.ts';
+import { type MqttEvent, MqttSubscription, RecentIds } from '../../src/broker/mqtt/subscription.ts';
 import { MqttBroker } from '../../src/broker/mqtt.ts';
 import { Code } from '../../src/errors/errors.ts';
 import { silentLogger as logger } from '../../src/logger/logger.ts';
@@ -15,6 +15,7 @@ import { failureOf } from '../../src/testing/failures.ts';
 import { closing } from '../support/closing.ts';
 import { socketServer } from '../support/socket-server.ts';
 import { expectNothingUncaught } from '../support/uncaught.ts';
+import { settled } from '../support/waiting.ts';
 import { eventually, virtualRuntime } from './support.ts';
 
 expectNothingUncaught();
@@ -103,8 +104,11 @@ describe('sessions of MQTT', () => {
     const session = sessions.of(first);
     expect(sessions.of(first)).toBe(session);
     expect(sessions.of(request('a')).clientId).not.toBe(session.clientId);
-    sessions.forget(session);
+    sessions.forget(first);
     expect(sessions.of(request('a')).clientId).toBe(session.clientId);
+    // Who has it now keeps it.
+    sessions.forget(first);
+    expect(sessions.of(request('a')).clientId).not.toBe(session.clientId);
   });
 
   it('that are taken over again and again are given up, and not those of a server that starts again', () => {
@@ -142,6 +146,45 @@ it('RecentIds forgets the oldest ids', () => {
   const ids = new RecentIds(2);
   for (const id of ['a', 'b', 'a', 'c']) ids.add(id);
   expect(['a', 'b', 'c'].map((id) => ids.has(id))).toEqual([true, false, true]);
+});
+
+it('a subscription of MQTT drops what comes with QoS 0 beyond its room, until it has caught up', () => {
+  const delivered: MqttEvent[] = [];
+  let drops = 0;
+  const subscription = new MqttSubscription({
+    session: new Sessions(undefined, systemRuntime).of({
+      topic: 'orders',
+      queue: undefined,
+      mode: 'consume',
+      maxInFlight: 1,
+      maxWaiting: 1,
+      doing: 'subscribe',
+    }),
+    sink: {
+      demand: 1,
+      isStopped: false,
+      deliver: (one) => void delivered.push(one),
+      wake: () => {},
+      unsettled: () => [],
+      settling: () => [],
+      resetSession: () => {},
+      fail: () => {},
+    },
+    isWatch: false,
+    timers: systemRuntime.timers,
+    onDrop: () => (drops += 1),
+    onClose: async () => {},
+  });
+  subscription.resume();
+  const send = (qos: number): void => subscription.onPacket({ ...packet(Buffer.from('21.5')), qos });
+  for (let sent = 0; sent < 10_010; sent += 1) send(0);
+  expect([delivered.length, drops]).toEqual([10_000, 1]);
+  // What the server redelivers is not dropped.
+  send(1);
+  expect(delivered).toHaveLength(10_001);
+  subscription.ack(delivered);
+  send(0);
+  expect([delivered.length, drops]).toEqual([10_002, 1]);
 });
 
 describe('MqttBroker', () => {
@@ -197,6 +240,25 @@ describe('MqttBroker', () => {
     expect(error.message).toMatch(message);
     expect(connections).toBe(1);
     expect(broker.status.state).toBe('closed');
+  });
+
+  it('subscribes no more after a server has closed the connection at a subscription', async () => {
+    let subscriptions = 0;
+    const address = await socketServer((socket) => {
+      socket.on('data', (bytes) => {
+        // CONNECT is accepted in 3.1.1, SUBSCRIBE is not.
+        if (bytes[0] === 0x10) socket.write(Buffer.of(0x20, 2, 0, 0));
+        if (bytes[0] !== 0x82) return;
+        subscriptions += 1;
+        socket.destroy();
+      });
+    });
+    const broker = new MqttBroker({ address, version: '3.1.1', logger });
+    closing.push(() => broker.disconnect());
+    await broker.connect();
+    const error = await failureOf(broker.subscribe('orders', (one) => one.ack()));
+    expect(error).toMatchObject({ code: Code.Unavailable, reason: 'broker.unreachable' });
+    expect(await settled(() => subscriptions)).toBe(1);
   });
 
   it('leaves no socket at a server that says nothing', async () => {

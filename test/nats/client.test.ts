@@ -53,6 +53,15 @@ describeWithServer('NatsClient', new BackendServer('nats'), (server) => {
     await client.deliver([], signal);
   });
 
+  it('sends no subjects that are longer than a line of the server, which would end the connection', async () => {
+    const client = clientOf([server]);
+    await client.deliver([], signal);
+    expect(client.publish({ subject: 'a', reply: 'x'.repeat(4_090), payload: '' })).toBe(false);
+    const error = await errorOf(client.deliver([{ subject: 'x'.repeat(4_090), payload: '' }], signal));
+    expect(error.kind).toBe('tooLarge');
+    expect(client.isConnected).toBe(true);
+  });
+
   it('passes over a payload that is larger than it reads', async () => {
     const client = clientOf([server], { maxPayloadBytes: 100 });
     const heard: (string | undefined)[] = [];

@@ -350,6 +350,17 @@ describeWithServer('a server of NATS', new BackendServer('nats'), (server) => {
     expect(raw.heard[0]).toMatchObject({ reply: expect.stringMatching(/^_INBOX\./), text: `\u0003${'\0'.repeat(8)}` });
   });
 
+  it('outlives a stranger whose subject leaves no room for an answer', async () => {
+    const listener = await serving(transportTo(server.address), 'nats:short');
+    const socket = transportTo(server.address).dial(listener.addr(), { route });
+    void socket.send({ body: Buffer.from('a') });
+    await bodyFrom(socket);
+    const raw = await RawNats.to(server);
+    await raw.publish('short', '\0\0\0\0\0x', `_INBOX.${'x'.repeat(4_070)}`);
+    void socket.send({ body: Buffer.from('b') });
+    expect(String(await bodyFrom(socket))).toBe('b');
+  });
+
   it('refuses strangers that write to a subject of calls', async () => {
     const listener = await serving(transportTo(server.address));
     const stranger = transportTo(server.address);

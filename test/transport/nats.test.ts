@@ -169,6 +169,20 @@ describe('a connection over NATS', () => {
     expect(events[0]).toBe('the other side sent more than it may');
   });
 
+  it('ends if it is sent empty packets, which take no credit', async () => {
+    const { socket, events } = opened(false);
+    socket.receive(packet(PacketKind.Data, 0), 'peer');
+    await eventually('it is closed', () => events.includes('close'));
+    expect(events[0]).toBe('the other side sent an empty packet');
+  });
+
+  it('ignores what does not say from whom it is', () => {
+    const { socket } = opened(true);
+    socket.open();
+    socket.receive(packet(PacketKind.Data, 0, 'stranger'), undefined);
+    expect([socket.read(), socket.peer]).toEqual([null, 'listener']);
+  });
+
   it('ends when NATS says that nobody is there', async () => {
     const client = opened(true);
     client.socket.open();
@@ -276,6 +290,8 @@ describe('a right that NATS does not give', () => {
       return !message.includes('refuses it');
     });
     expect(message).toMatch(/nobody listens to greeter/);
+    // Who knows the subject of one connection does not know the next.
+    expect(server.said[0]).toMatch(/PUB greeter _INBOX\.[0-9a-f]{32}\.[0-9a-f]{32} /);
     expect(server.sockets).toHaveLength(1);
   });
 

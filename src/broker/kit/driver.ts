@@ -44,6 +44,8 @@ export interface BrokerDriver<E extends IncomingEvent = IncomingEvent> {
   publish(events: readonly OutgoingEvent[]): Promise<unknown> | readonly (Promise<unknown> | undefined)[] | undefined;
   /** Subscribes. Resolves when later events are delivered to `sink`. */
   receive(request: ReceiveRequest, sink: EventSink<E>): Promise<DriverSubscription<E>>;
+  /** Called when a subscription has ended: its request will not be received again. */
+  forget?(request: ReceiveRequest): void;
   /** Translates an error of the client library. Not called for `TenonError`s, which are passed on as they are. */
   translate(error: unknown): ErrorMeaning;
   /** Returns the object of the client library, while the driver is open. */

@@ -409,7 +409,10 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
       publish: (topic, message, options) => this.publish(topic, message, options),
       failure: (doing, error) => this.#failure(doing, error),
       isFinal: (error) => this.#isFinal(error),
-      onEnd: (subscription) => void this.#openSubscriptions.delete(subscription),
+      onEnd: (subscription) => {
+        this.#openSubscriptions.delete(subscription);
+        this.#driver.forget?.(subscription.request);
+      },
     };
   }
 

@@ -93,8 +93,9 @@ export class Sessions {
     return session;
   }
 
-  /** Gives its name to the next subscription of the same kind. */
-  forget({ key }: Session): void {
-    this.#inUse.delete(key);
+  /** Gives the name of an ended subscription to the next one of the same kind. May be called again. */
+  forget(request: ReceiveRequest): void {
+    const session = this.#ofRequests.get(request);
+    if (session && this.#ofRequests.delete(request)) this.#inUse.delete(session.key);
   }
 }

@@ -27,9 +27,13 @@ export interface SubscriptionInit {
   readonly sink: EventSink<MqttEvent>;
   readonly isWatch: boolean;
   readonly timers: Timers;
+  /** Called when an event that the server sends once (QoS 0) is dropped: as many wait already as may. */
+  onDrop(): void;
   /** Ends the session, or only its connection, when the subscription has ended. */
   readonly onClose: (connection: MqttConnection) => Promise<void>;
 }
+
+const maxUnconfirmed = 10_000;
 
 /** A set of the ids that were added last. */
 export class RecentIds {
@@ -71,6 +75,9 @@ export class MqttSubscription implements DriverSubscription<MqttEvent> {
   #early: MqttEvent[] | undefined = [];
   #connection: MqttConnection | undefined;
   #isStopped = false;
+  /** Events of QoS 0 that are not settled: the server sends them whatever their receiver does. */
+  #unconfirmed = 0;
+  #isDropping = false;
 
   constructor(init: SubscriptionInit) {
     this.#init = init;
@@ -108,7 +115,7 @@ export class MqttSubscription implements DriverSubscription<MqttEvent> {
       isSettled: isKnown || retain || this.#init.isWatch,
     };
     if (event.messageId !== undefined) this.#arrived.push(event);
-    if (!isKnown && !retain && !sink.isStopped) {
+    if (!isKnown && !retain && !sink.isStopped && this.#hasRoom(event)) {
       if (this.#early) this.#early.push(event);
       else this.#deliver(event);
     }
@@ -118,6 +125,7 @@ export class MqttSubscription implements DriverSubscription<MqttEvent> {
   ack(events: readonly MqttEvent[]): void {
     for (const event of events) {
       event.isSettled = true;
+      if (event.messageId === undefined) this.#unconfirmed -= 1;
       if (event.id !== undefined) this.#init.session.acknowledged.add(event.id);
     }
     this.#acknowledge();
@@ -149,6 +157,18 @@ export class MqttSubscription implements DriverSubscription<MqttEvent> {
 
   #deliver(event: MqttEvent): void {
     if (!this.#isStopped) this.#init.sink.deliver(event);
+  }
+
+  #hasRoom({ messageId }: MqttEvent): boolean {
+    if (messageId !== undefined || this.#init.isWatch) return true;
+    if (this.#unconfirmed === 0) this.#isDropping = false;
+    if (this.#unconfirmed < maxUnconfirmed) {
+      this.#unconfirmed += 1;
+      return true;
+    }
+    if (!this.#isDropping) this.#init.onDrop();
+    this.#isDropping = true;
+    return false;
   }
 
   #acknowledge(): void {

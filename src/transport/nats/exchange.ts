@@ -1,6 +1,6 @@
 import { textOf } from '../../errors/errors.ts';
 import { bounded } from '../../runtime/bounded.ts';
-import type { Runtime, Timer } from '../../runtime/runtime.ts';
+import type { Random, Runtime, Timer } from '../../runtime/runtime.ts';
 import type { Logger } from '../../logger/logger.ts';
 import type { Nats, NatsError, NatsListener, NatsMessage, NatsSubscription } from '../../nats/nats.ts';
 import { SubscriptionGroup } from '../../nats/subscription-group.ts';
@@ -27,6 +27,10 @@ export interface NatsExchangeOptions {
 const holdMs = 2 ** 30;
 const none = Buffer.alloc(0);
 
+function wordOf(random: Pick<Random, 'uuid'>): string {
+  return random.uuid().replaceAll('-', '');
+}
+
 /** The connections of a process over NATS: each has a subject here, and all subjects one subscription. */
 export class NatsExchange implements PacketSender {
   readonly #options: NatsExchangeOptions;
@@ -37,7 +41,6 @@ export class NatsExchange implements PacketSender {
   readonly #probes = new Map<string, (isThere: boolean) => void>();
   readonly #inbox: SubscriptionGroup;
   readonly #listening = new Set<string>();
-  #lastNumber = 0;
   #listeners = 0;
   #isLeaving = false;
   #holders = 0;
@@ -45,7 +48,7 @@ export class NatsExchange implements PacketSender {
 
   constructor(options: NatsExchangeOptions) {
     this.#options = options;
-    this.#prefix = `${options.inboxPrefix}.${options.runtime.random.uuid().replaceAll('-', '')}`;
+    this.#prefix = `${options.inboxPrefix}.${wordOf(options.runtime.random)}`;
     this.#nats = options.connect({
       onConnected: (isFirst) => this.#onConnected(isFirst),
       onLost: (error) => this.#onLost(error),
@@ -173,8 +176,8 @@ export class NatsExchange implements PacketSender {
   }
 
   #nextSubject(): string {
-    this.#lastNumber += 1;
-    return `${this.#prefix}.${this.#lastNumber.toString(36)}`;
+    // Known to its peer alone: others that know one of them cannot write to the next.
+    return `${this.#prefix}.${wordOf(this.#options.runtime.random)}`;
   }
 
   /** Resolves when NATS is connected and has all subscriptions. Rejects with the error of NATS. */

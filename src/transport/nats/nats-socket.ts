@@ -26,6 +26,7 @@ export interface NatsSocketOptions {
 // Bytes that may be on their way to an end unread, each way.
 const windowBytes = 1024 * 1024;
 const none = Buffer.alloc(0);
+const copiedBytes = 1_024;
 
 /** One end of a connection over NATS: a stream of bytes between two subjects, each of which has one subscriber. */
 export class NatsSocket extends Duplex {
@@ -105,6 +106,8 @@ export class NatsSocket extends Duplex {
   /** Takes a packet of the other end, whose subject is `from` if it says it. */
   receive(packet: Packet, from: string | undefined): void {
     if (this.destroyed) return;
+    // All others say from whom they are.
+    if (from === undefined && packet.kind !== PacketKind.Close) return;
     if (!this.#isAnswered && from !== undefined) {
       this.#isAnswered = true;
       this.#peer = from;
@@ -187,12 +190,18 @@ export class NatsSocket extends Duplex {
   }
 
   #onData(data: Buffer): void {
+    if (data.length === 0) {
+      // It takes none of the credit: there would be no end of them.
+      this.destroy(new Error('the other side sent an empty packet'));
+      return;
+    }
     this.#unread += data.length;
     if (this.#unread > windowBytes) {
       this.destroy(new Error('the other side sent more than it may'));
       return;
     }
-    this.#received.push(data);
+    // A small one would hold all that was read with it.
+    this.#received.push(data.length < copiedBytes ? Buffer.from(data) : data);
     this.#give();
   }
 
