@@ -139,7 +139,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
 
   deliver(event: E): void {
     if (!this.#isWanted(event)) this.#discard(event);
-    else if (this.#buffer.size === 0 && !this.#isDispatching && this.#freeSlots > 0) this.#dispatch(event);
+    else if (this.#canDispatch && this.#buffer.size === 0 && this.#freeSlots > 0) this.#dispatch(event);
     else if (this.#stopping && this.#source?.release) void this.release([event]);
     else if (!this.#buffer.push(event)) this.#onDrop();
   }
@@ -360,10 +360,14 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
     else this.#source?.resume?.();
   }
 
+  /** False before the driver has answered `receive` too: events that come earlier could not be settled yet. */
+  get #canDispatch(): boolean {
+    return this.#source !== undefined && !this.#isDispatching;
+  }
+
   /** Delivers buffered events, as far as there are free slots. */
   #flushBuffer(): void {
-    if (this.#isDispatching) return;
-    if (this.#buffer.size === 0) return;
+    if (!this.#canDispatch || this.#buffer.size === 0) return;
     while (this.#buffer.size > 0 && this.#freeSlots > 0) this.#dispatch(this.#buffer.shift() as E);
     if (this.#buffer.size > 0) return;
     this.#caughtUp();

@@ -249,9 +249,9 @@ export class PullReader implements DriverSubscription<StoredEvent> {
     });
     this.#outstanding = 0;
     this.#heardAtMs = this.#setup.runtime.clock.monotonicMs();
-    this.resume();
     await link.flush();
     this.#log.succeeded();
+    this.resume();
   }
 
   /** The stream is another one: what was delivered was of the one before, and means nothing to it. */

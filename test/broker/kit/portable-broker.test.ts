@@ -334,6 +334,18 @@ describe('a subscription of a PortableBroker', () => {
     expect(driver.last.log).toEqual(['nack 2 7', 'ack 1 3']);
   });
 
+  test('settles events that its driver delivers before it has subscribed', async () => {
+    const { broker, driver, timers } = await stage((one) => {
+      one.receiving = (subscription) => {
+        subscription.settling().batchesAcks = true;
+        subscription.send('1', '2');
+      };
+    });
+    await broker.subscribe('t', (one) => one.ack());
+    await timers.settle();
+    expect(driver.last.log).toEqual(['ack 1 2']);
+  });
+
   test('rejects pending acknowledgements of a session that ended, and ignores later ones', async () => {
     const { broker, driver, timers } = await stage((one) => {
       one.receiving = (subscription) => {
