@@ -123,12 +123,16 @@ export class KafkaClient {
     for (;;) {
       const main = this.#main;
       if (!main) throw lost();
+      const leftMs = untilMs - runtime.clock.monotonicMs();
       try {
-        return await main.call((connection) => connection.leaders(topic));
+        const leaders = await main.call((connection) => connection.leaders(topic));
+        const led = [...leaders.values()].filter((leader) => leader !== undefined);
+        // One that has just been made has none yet. Later some may do without.
+        if (led.length === leaders.size || (led.length > 0 && timeoutMs - leftMs >= missingMs)) return leaders;
+        throw new KafkaFault(faults.leaderNotAvailable, `partitions of ${topic} have no leader`);
       } catch (error) {
         const isMissing = isFault(error, faults.unknownTopic);
         const isPassing = error instanceof KafkaFault && error.isPassing;
-        const leftMs = untilMs - runtime.clock.monotonicMs();
         const isLate = leftMs <= 0 || (isMissing && !createTopics && timeoutMs - leftMs >= missingMs);
         if (!(isMissing || isPassing)) throw error;
         if (isLate && isMissing && !createTopics) throw new MissingTopicFault(topic, error);
@@ -153,9 +157,10 @@ export class KafkaClient {
   async #create(main: KafkaCluster, topic: string): Promise<void> {
     const { partitions, timeoutMs } = this.#init;
     try {
-      await main.call((connection) => connection.createTopic(topic, partitions, timeoutMs));
+      const at = await main.call((connection) => connection.controller());
+      await main.call((connection) => connection.createTopic(topic, partitions, timeoutMs), { at });
     } catch (error) {
-      if (!isFault(error, faults.topicExists)) throw error;
+      if (!isFault(error, faults.topicExists) && !(error instanceof KafkaFault && error.isPassing)) throw error;
     }
   }
 

@@ -124,9 +124,9 @@ export class GroupConsumer {
       const unread = added.filter((partition) => (all.get(partition)?.offset ?? -1) < 0);
       const starts = await fetcher.offsets(unread, isNewGroup && from === 'now' ? 'end' : 'start');
       for (const partition of added) {
-        const start = starts.get(partition);
-        const committed = start === undefined ? all.get(partition) : undefined;
-        windows.set(partition, new PartitionWindow(partition, start ?? 0, committed));
+        // One without a leader is read from its beginning once it has one.
+        const committed = unread.includes(partition) ? undefined : all.get(partition);
+        windows.set(partition, new PartitionWindow(partition, starts.get(partition) ?? 0, committed));
       }
     }
     fetcher.read();

@@ -19,8 +19,8 @@ export interface KafkaTarget extends KafkaAddress {
     { readonly mechanism: SaslMechanism; readonly username: string; readonly password: string } | undefined;
 }
 
-/** The leader of each partition of a topic. */
-export type PartitionLeaders = ReadonlyMap<number, KafkaAddress>;
+/** The leader of each partition of a topic; `undefined` for one that has none at the moment. */
+export type PartitionLeaders = ReadonlyMap<number, KafkaAddress | undefined>;
 
 /** Numbers of a producer, by which a server knows records that it has already. */
 export interface ProducerId {
@@ -125,6 +125,8 @@ export interface KafkaConnection {
   /** Resolves when the server has answered, to one that may speak to it. */
   ping(): Promise<void>;
   leaders(topic: string): Promise<PartitionLeaders>;
+  /** The server that creates topics: any, of those that have no ZooKeeper. */
+  controller(): Promise<KafkaAddress | undefined>;
   /** Creates a topic; `partitions` -1 leaves their number to the server. */
   createTopic(topic: string, partitions: number, timeoutMs: number): Promise<void>;
   /** A setting of a topic. */
@@ -178,6 +180,7 @@ export const faults = {
   unsupportedMechanism: 33,
   unsupportedVersion: 35,
   topicExists: 36,
+  notController: 41,
   policyViolation: 44,
   outOfOrderSequence: 45,
   duplicateSequence: 46,
@@ -189,6 +192,7 @@ export const faults = {
   fencedLeaderEpoch: 74,
   unknownLeaderEpoch: 75,
   unsupportedCompression: 76,
+  offsetNotAvailable: 78,
   memberIdRequired: 79,
 } as const;
 
@@ -201,7 +205,9 @@ const passing: ReadonlySet<number> = new Set([
   faults.notCoordinator,
   faults.notEnoughReplicas,
   faults.notEnoughReplicasAfterAppend,
+  faults.notController,
   faults.storageError,
+  faults.offsetNotAvailable,
   faults.fencedLeaderEpoch,
   faults.unknownLeaderEpoch,
 ]);

@@ -7,7 +7,6 @@ import {
   committedRecords,
   type FetchedPartition,
   faults,
-  isFault,
   KafkaFault,
   type KafkaConnection,
   type KafkaLibrary,
@@ -17,14 +16,13 @@ import {
 // What is used of kafkajs 2.2.4, whose last release is of 2023: the requests of its protocol, below its consumer.
 interface Broker {
   readonly versions: Readonly<Record<string, { readonly minVersion: number; readonly maxVersion: number }>>;
+  readonly lookupRequest: (
+    key: number,
+    definitions: unknown,
+  ) => (request: object) => { readonly request: object; readonly response: object };
+  readonly connectionPool: { send(request: object): Promise<unknown> };
   connect(): Promise<void>;
   disconnect(): Promise<void>;
-  metadata(topics: readonly string[]): Promise<{
-    readonly brokers: readonly { readonly nodeId: number; readonly host: string; readonly port: number }[];
-    readonly topicMetadata: readonly {
-      readonly partitionMetadata: readonly { readonly partitionId: number; readonly leader: number }[];
-    }[];
-  }>;
   createTopics(request: object): Promise<unknown>;
   describeConfigs(request: object): Promise<{
     readonly resources: readonly {
@@ -52,6 +50,15 @@ interface Broker {
   offsetFetch(request: object): Promise<PerPartition<{ readonly offset: string; readonly metadata: string | null }>>;
 }
 
+interface Metadata {
+  readonly brokers: readonly { readonly nodeId: number; readonly host: string; readonly port: number }[];
+  readonly controllerId: number;
+  readonly topicMetadata: readonly {
+    readonly topicErrorCode: number;
+    readonly partitionMetadata: readonly { readonly partitionId: number; readonly leader: number }[];
+  }[];
+}
+
 interface PerPartition<T> {
   readonly responses: readonly { readonly partitions: readonly (T & { readonly partition: number })[] }[];
 }
@@ -74,12 +81,19 @@ interface Fetched {
   }[];
 }
 
+const metadataKey = 3;
+// There may be none of that name: without one the server would tell of all.
+const someTopic = '__consumer_offsets';
+
 type Constructor<T> = new (options: object) => T;
 
 interface Parts {
   readonly Broker: Constructor<Broker>;
   readonly ConnectionPool: Constructor<object>;
   readonly makeSocket: (options: object) => Socket;
+  /** Asks for what is known of a topic. kafkajs itself fails if one of its partitions has no leader. */
+  readonly metadata: (broker: Broker, topic: string) => Promise<Metadata>;
+  readonly errorOf: (code: number) => Error;
   readonly logger: unknown;
 }
 
@@ -87,7 +101,18 @@ interface Parts {
 export function kafkajs(): KafkaLibrary {
   const require = createRequire(import.meta.url);
   const { createLogger } = require('kafkajs/src/loggers') as { readonly createLogger: (options: object) => unknown };
+  const { createErrorFromCode } = require('kafkajs/src/protocol/error') as {
+    readonly createErrorFromCode: (code: number) => Error;
+  };
+  const definitions: unknown = require('kafkajs/src/protocol/requests/metadata');
   const parts: Parts = {
+    errorOf: createErrorFromCode,
+    metadata: async (broker, topic) => {
+      const question = { topics: [topic], allowAutoTopicCreation: false };
+      const { request, response } = broker.lookupRequest(metadataKey, definitions)(question);
+      const answer = { ...response, parse: (all: unknown) => all };
+      return (await broker.connectionPool.send({ request, response: answer })) as Metadata;
+    },
     Broker: require('kafkajs/src/broker') as Constructor<Broker>,
     ConnectionPool: require('kafkajs/src/network/connectionPool') as Constructor<object>,
     makeSocket: (require('kafkajs/src/network/socketFactory') as () => Parts['makeSocket'])(),
@@ -98,10 +123,11 @@ export function kafkajs(): KafkaLibrary {
 }
 
 async function connect(
-  { Broker, ConnectionPool, makeSocket, logger }: Parts,
+  parts: Parts,
   { host, port, tls: ssl, sasl, clientId, timeoutMs }: KafkaTarget,
   signal: AbortSignal,
 ): Promise<KafkaConnection> {
+  const { Broker, ConnectionPool, makeSocket, logger } = parts;
   const sockets = new Set<Socket>();
   let why: unknown;
   const socketFactory = (options: object): Socket => {
@@ -139,33 +165,34 @@ async function connect(
   } finally {
     signal.removeEventListener('abort', close);
   }
-  return calls(broker, call, close);
+  return calls(parts, broker, call, close);
 }
 
-function calls(broker: Broker, call: <T>(work: Promise<T>) => Promise<T>, close: () => void): KafkaConnection {
+function calls(
+  { metadata, errorOf }: Parts,
+  broker: Broker,
+  call: <T>(work: Promise<T>) => Promise<T>,
+  close: () => void,
+): KafkaConnection {
   return {
     client: broker,
     close,
     // It connects again by itself.
     isOpen: true,
     async ping() {
-      try {
-        // Without a topic it would ask for all. Any answer about the topic will do.
-        await call(broker.metadata(['__consumer_offsets']));
-      } catch (error) {
-        if (!isFault(error, faults.unknownTopic, faults.topicDenied, faults.leaderNotAvailable)) throw error;
-      }
+      await call(metadata(broker, someTopic));
     },
     async leaders(topic) {
-      const { brokers, topicMetadata } = await call(broker.metadata([topic]));
+      const { brokers, topicMetadata } = await call(metadata(broker, topic));
+      const [{ topicErrorCode: code, partitionMetadata } = { topicErrorCode: 0, partitionMetadata: [] }] =
+        topicMetadata;
+      if (code !== 0) await call(Promise.reject(errorOf(code)));
       const nodes = new Map(brokers.map(({ nodeId, host, port }) => [nodeId, { host, port }]));
-      const leaders = new Map<number, { host: string; port: number }>();
-      for (const { partitionId, leader } of topicMetadata[0]?.partitionMetadata ?? []) {
-        const node = nodes.get(leader);
-        if (!node) throw new KafkaFault(faults.leaderNotAvailable, `partition ${partitionId} has no leader`);
-        leaders.set(partitionId, node);
-      }
-      return leaders;
+      return new Map(partitionMetadata.map(({ partitionId, leader }) => [partitionId, nodes.get(leader)]));
+    },
+    async controller() {
+      const { brokers, controllerId } = await call(metadata(broker, someTopic));
+      return brokers.find(({ nodeId }) => nodeId === controllerId);
     },
     async createTopic(topic, numPartitions, timeout) {
       await call(broker.createTopics({ topics: [{ topic, numPartitions, replicationFactor: -1 }], timeout }));

@@ -8,7 +8,6 @@ import {
   type FetchedPartition,
   isFault,
   type KafkaAddress,
-  KafkaFault,
   type PartitionLeaders,
   type ReadRecord,
 } from './kafka.ts';
@@ -133,6 +132,11 @@ export class PartitionFetcher {
     return begun;
   }
 
+  /** Takes back the beginning of events that nobody was given. */
+  cancel(events: readonly { readonly window: PartitionWindow; readonly offset: number }[]): void {
+    for (const { window, offset } of events) window.cancel(offset);
+  }
+
   /** Reads what there is room for, from each server that is not being read from. */
   read(): void {
     const { ahead, isStopped } = this.#init;
@@ -211,10 +215,8 @@ export class PartitionFetcher {
     const found = new Map<string, LedPartitions>();
     for (const partition of partitions) {
       const leader = this.#leaders.get(partition);
-      if (!leader) {
-        this.#failure = new KafkaFault(faults.leaderNotAvailable, `partition ${partition} has no leader`);
-        continue;
-      }
+      // It is read once it has one.
+      if (!leader) continue;
       const name = hostPort(leader.host, leader.port);
       const led = found.get(name) ?? { name, leader, partitions: [] };
       led.partitions.push(partition);

@@ -156,6 +156,7 @@ export class PartitionWindow {
     const mark = this.#marks.get(offset);
     if (mark?.state !== 'running') return;
     mark.state = 'done';
+    this.#forgetBody(offset);
     this.#ended();
     this.#advance();
   }
@@ -169,6 +170,17 @@ export class PartitionWindow {
 
   get #head(): number {
     return this.#records[0]?.offset ?? this.position;
+  }
+
+  /** Events that are not settled may hold up many that are: only their places are kept. */
+  #forgetBody(offset: number): void {
+    let [from, to] = [0, this.#records.length];
+    while (from < to) {
+      const middle = (from + to) >> 1;
+      if ((this.#records[middle]?.offset ?? 0) < offset) from = middle + 1;
+      else to = middle;
+    }
+    if (this.#records[from]?.offset === offset) this.#records[from] = { offset, value: null, headers: [] };
   }
 
   #ended(): void {

@@ -35,12 +35,7 @@ interface Connection {
 interface Library {
   readonly Connection: new (clientId: string, options: object) => Connection;
   readonly apiVersionsV1: Api<{ readonly apiKeys: readonly RequestVersions[] }>;
-  readonly metadataV8: Api<{
-    readonly brokers: readonly (KafkaAddress & { readonly nodeId: number })[];
-    readonly topics: readonly {
-      readonly partitions: readonly { readonly partitionIndex: number; readonly leaderId: number }[];
-    }[];
-  }>;
+  readonly metadataV8: Api<Metadata>;
   readonly createTopicsV4: Api<unknown>;
   readonly describeConfigsV2: Api<{
     readonly results: readonly {
@@ -62,6 +57,15 @@ interface Library {
   readonly leaveGroupV3: Api<unknown>;
   readonly offsetCommitV7: Api<unknown>;
   readonly offsetFetchV5: Api<PerPartition<{ readonly committedOffset: bigint; readonly metadata: string | null }>>;
+}
+
+interface Metadata {
+  readonly brokers: readonly (KafkaAddress & { readonly nodeId: number })[];
+  readonly controllerId: number;
+  readonly topics: readonly {
+    readonly errorCode: number;
+    readonly partitions: readonly { readonly partitionIndex: number; readonly leaderId: number }[];
+  }[];
 }
 
 interface PerPartition<T> {
@@ -150,6 +154,15 @@ function calls(
   close: () => void,
 ): KafkaConnection {
   const send = <T>({ api }: Api<T>, ...args: readonly unknown[]): Promise<T> => call(api.async(connection, ...args));
+  const metadata = (topics: readonly string[]): Promise<Metadata> => {
+    const asked = library.metadataV8.api.async(connection, topics, false).catch((error: unknown) => {
+      const { response } = error as { readonly response?: Metadata };
+      // A partition without a leader counts as an error.
+      if (response?.topics.every(({ errorCode }) => errorCode === 0)) return response;
+      throw error;
+    });
+    return call(asked);
+  };
   const joined = ({ group, memberId, sessionTimeoutMs, rebalanceTimeoutMs, protocol, metadata }: JoinRequest) => {
     const protocols = [{ name: protocol, metadata }];
     const args = [group, sessionTimeoutMs, rebalanceTimeoutMs, memberId, null, 'consumer', protocols] as const;
@@ -163,18 +176,17 @@ function calls(
       return connection.socket?.destroyed === false;
     },
     async ping() {
-      await send(library.metadataV8, [], false);
+      await metadata([]);
     },
     async leaders(topic) {
-      const { brokers, topics } = await send(library.metadataV8, [topic], false);
+      const { brokers, topics } = await metadata([topic]);
       const nodes = new Map(brokers.map(({ nodeId, host, port }) => [nodeId, { host, port }]));
-      const leaders = new Map<number, KafkaAddress>();
-      for (const { partitionIndex, leaderId } of topics[0]?.partitions ?? []) {
-        const node = nodes.get(leaderId);
-        if (!node) throw new KafkaFault(faults.leaderNotAvailable, `partition ${partitionIndex} has no leader`);
-        leaders.set(partitionIndex, node);
-      }
-      return leaders;
+      const partitions = topics[0]?.partitions ?? [];
+      return new Map(partitions.map(({ partitionIndex, leaderId }) => [partitionIndex, nodes.get(leaderId)]));
+    },
+    async controller() {
+      const { brokers, controllerId } = await metadata([]);
+      return brokers.find(({ nodeId }) => nodeId === controllerId);
     },
     async createTopic(name, numPartitions, timeoutMs) {
       const topic = { name, numPartitions, replicationFactor: -1, assignments: [], configs: [] };

@@ -138,9 +138,10 @@ export class KafkaProducer {
       const isOver = isUnknown || runtime.clock.monotonicMs() >= untilMs;
       // Whether the batch was written is not known, or the servers know the producer no longer: with another id the
       // next batch is not taken for this one.
-      if (isOver || isFault(error, ...ofProducer)) this.#producer = undefined;
+      const isTried = !isOver && (error.isPassing || isFault(error, faults.unknownTopic, ...ofProducer));
+      if ((!isTried && !isFault(error, ...unwritten)) || isFault(error, ...ofProducer)) this.#producer = undefined;
       if (isUnknown) this.#leaders.delete(queue.topic);
-      if (isOver || !(error.isPassing || isFault(error, faults.unknownTopic, ...ofProducer))) throw error;
+      if (!isTried) throw error;
       this.#leaders.delete(queue.topic);
     };
     await retrying(() => this.#send(queue, records), { runtime, backoff: retry, onFailure });
@@ -149,8 +150,10 @@ export class KafkaProducer {
   async #send(queue: PartitionQueue, records: readonly NewRecord[]): Promise<void> {
     const { cluster, timeoutMs } = this.#init;
     const { topic, partition } = queue;
-    const at = (await this.#leadersOf(topic)).get(partition);
-    if (!at) throw new KafkaFault(faults.unknownTopic, `there is no partition ${partition}`);
+    const leaders = await this.#leadersOf(topic);
+    const at = leaders.get(partition);
+    const missing = leaders.has(partition) ? faults.leaderNotAvailable : faults.unknownTopic;
+    if (!at) throw new KafkaFault(missing, `partition ${partition} has no leader`);
     const producer = await this.#producerId();
     if (queue.producer !== producer) queue.sequence = 0;
     queue.producer = producer;
@@ -174,6 +177,14 @@ export class KafkaProducer {
   }
 }
 
+/** Refusals by which nothing was written. */
+const unwritten = [
+  faults.messageTooLarge,
+  faults.recordListTooLarge,
+  faults.topicDenied,
+  faults.clusterDenied,
+  faults.policyViolation,
+] as const;
 const ofProducer = [
   faults.outOfOrderSequence,
   faults.unknownProducer,

@@ -8,7 +8,7 @@ import { type CommittedOffset, faults, type FetchRequest, KafkaFault } from '../
 import { systemRuntime } from '../../src/runtime/system.ts';
 import type { ConnectionSecurity } from '../../src/tls/connection.ts';
 import { fakeCluster, type FakeCalls } from '../kafka/fake.ts';
-import { RecordingLogger, text } from './support.ts';
+import { eventually, RecordingLogger, text } from './support.ts';
 
 interface Stage {
   /** The values of each partition. */
@@ -47,6 +47,7 @@ function stage({ log, committed = {}, mode = 'consume', calls = {} }: Stage) {
       ...calls,
     }));
   const logger = new RecordingLogger();
+  const woken: string[] = [];
   const setup: ReaderSetup = {
     address: undefined,
     timeoutMs: 1_000,
@@ -58,7 +59,7 @@ function stage({ log, committed = {}, mode = 'consume', calls = {} }: Stage) {
       demand: 10,
       isStopped: false,
       deliver: () => undefined,
-      wake: () => undefined,
+      wake: () => void woken.push('woken'),
       fail: () => undefined,
       unsettled: () => [],
       settling: () => [],
@@ -77,7 +78,7 @@ function stage({ log, committed = {}, mode = 'consume', calls = {} }: Stage) {
       if (events.length > 0) return events;
     }
   };
-  return { setup, take, commits, logger };
+  return { setup, take, commits, logger, woken };
 }
 const shown = (events: readonly KafkaEvent[]): string[] => events.map((event) => `${text(event)} ${event.attempt}`);
 
@@ -166,6 +167,31 @@ describe('GroupReader', () => {
     first?.body.fill(0);
     reader.nack(first as KafkaEvent, 0);
     expect(shown(await take(reader))).toEqual(['body 2']);
+    await reader.close();
+  });
+
+  test('wakes its subscription when an event is due again, and at once for those that waited for it', async () => {
+    const { setup, take, woken } = stage({ log: [['a']] });
+    const reader = new GroupReader(setup, 'q');
+    await reader.open();
+    const [a] = await take(reader);
+    reader.nack(a as KafkaEvent, 20);
+    await eventually('it is woken', () => woken.length === 1);
+    expect(shown(await take(reader))).toEqual(['a 2']);
+    await reader.close();
+  });
+
+  test('sends heartbeats while the leaders are not found', async () => {
+    const { setup } = stage({ log: [['a']] });
+    let [asked, now] = [0, 0];
+    const leaders: ReaderSetup['leaders'] = () => ((asked += 1) === 1 ? setup.leaders() : new Promise(() => undefined));
+    const clock = { ...setup.runtime.clock, monotonicMs: () => now };
+    const reader = new GroupReader({ ...setup, leaders, runtime: { ...setup.runtime, clock } }, 'q');
+    await reader.open();
+    now += 60_000;
+    await reader.keepAlive();
+    await reader.keepAlive();
+    expect(asked).toBe(2);
     await reader.close();
   });
 });

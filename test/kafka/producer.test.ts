@@ -93,6 +93,14 @@ describe('KafkaProducer', () => {
     expect(batches.at(-1)).toBe('c to 0 as 1 of 1');
   });
 
+  test('takes another id after a refusal of which it is not known whether anything was written', async () => {
+    const { batches, add } = produced([() => undefined, refuse(-1)]);
+    await add('a').written;
+    await expect(add('b').written).rejects.toThrow('refused with -1');
+    await add('c').written;
+    expect(batches.at(-1)).toBe('c to 0 as 0 of 2');
+  });
+
   test('divides a batch that is too large, and rejects what is too large by itself', async () => {
     const tooLarge: Answer = ({ records }) => {
       if (records.some(({ value }) => value.toString() === 'big') || records.length > 2)

@@ -24,11 +24,9 @@ export class GroupReader extends PartitionReader {
   }
 
   override async keepAlive(): Promise<void> {
-    try {
-      await this.#consumer.heartbeat();
-    } catch (error) {
+    await this.#consumer.heartbeat().catch((error: unknown) => {
       throw this.failed(error);
-    }
+    });
     await super.keepAlive();
   }
 

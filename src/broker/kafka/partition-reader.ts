@@ -42,6 +42,7 @@ export class PartitionReader implements DriverSubscription<KafkaEvent> {
   protected readonly setup: ReaderSetup;
   protected readonly fetcher: PartitionFetcher;
   #refreshAtMs = 0;
+  #opening: Promise<void> | undefined;
   #wake = (): void => {};
   #saving = new AbortController();
 
@@ -80,11 +81,11 @@ export class PartitionReader implements DriverSubscription<KafkaEvent> {
       const isSaved = await endsWithin(this.save(), { timers: this.setup.runtime.timers, signal });
       if (isSaved && !this.setup.sink.isStopped) return events.filter(({ window }) => !window.isLost);
     } catch (error) {
-      cancel(events);
+      this.fetcher.cancel(events);
       throw this.failed(error);
     }
     // Nobody is given them any more.
-    cancel(events);
+    this.fetcher.cancel(events);
     return [];
   }
 
@@ -94,23 +95,20 @@ export class PartitionReader implements DriverSubscription<KafkaEvent> {
   }
 
   /** Finds the partitions, and where to begin. */
-  async open(): Promise<void> {
-    const isFirst = this.fetcher.partitions.length === 0;
-    if (await this.fetcher.refresh()) await this.onPartitions(isFirst);
+  open(): Promise<void> {
     this.#refreshAtMs = this.now + refreshMs;
-    this.fetcher.read();
+    return (this.#opening ??= this.#open().finally(() => (this.#opening = undefined)));
   }
 
-  async recover(): Promise<void> {
-    try {
-      await this.open();
-    } catch (error) {
+  recover(): Promise<void> {
+    return this.open().catch((error: unknown) => {
       throw this.failed(error);
-    }
+    });
   }
 
   async keepAlive(): Promise<void> {
-    if (this.now >= this.#refreshAtMs) await this.recover();
+    // Heartbeats do not wait for it. What has failed is tried again the next time.
+    if (this.now >= this.#refreshAtMs) this.recover().catch(() => undefined);
   }
 
   async ack(events: readonly KafkaEvent[]): Promise<void> {
@@ -121,7 +119,8 @@ export class PartitionReader implements DriverSubscription<KafkaEvent> {
 
   nack({ window, offset }: KafkaEvent, delayMs: number): void {
     window.again(offset, this.now + delayMs);
-    this.setup.runtime.timers.after(delayMs, () => this.#wake());
+    this.#wake();
+    this.setup.runtime.timers.after(delayMs, () => this.setup.sink.wake());
   }
 
   release(events: readonly KafkaEvent[]): void {
@@ -152,12 +151,18 @@ export class PartitionReader implements DriverSubscription<KafkaEvent> {
     const { windows, partitions } = this.fetcher;
     const added = partitions.filter((partition) => !windows.has(partition));
     const at = isFirst && this.setup.from === 'now' ? 'end' : 'start';
-    for (const [partition, start] of await this.fetcher.offsets(added, at))
-      windows.set(partition, new PartitionWindow(partition, start));
+    const starts = await this.fetcher.offsets(added, at);
+    for (const partition of added) windows.set(partition, new PartitionWindow(partition, starts.get(partition) ?? 0));
   }
 
   /** Saves which events were begun and which are settled. */
   protected async save(): Promise<void> {}
+
+  async #open(): Promise<void> {
+    const isFirst = this.fetcher.partitions.length === 0;
+    if (await this.fetcher.refresh()) await this.onPartitions(isFirst);
+    this.fetcher.read();
+  }
 
   #begin(count: number, fresh: number): KafkaEvent[] {
     return this.fetcher.begin(count, fresh, this.now).map(({ window, record, attempt }) => {
@@ -184,8 +189,4 @@ export class PartitionReader implements DriverSubscription<KafkaEvent> {
       };
     });
   }
-}
-
-function cancel(events: readonly KafkaEvent[]): void {
-  for (const { window, offset } of events) window.cancel(offset);
 }
