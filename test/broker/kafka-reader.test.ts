@@ -8,6 +8,7 @@ import { type CommittedOffset, faults, type FetchRequest, KafkaFault } from '../
 import { systemRuntime } from '../../src/runtime/system.ts';
 import type { ConnectionSecurity } from '../../src/tls/connection.ts';
 import { fakeCluster, type FakeCalls } from '../kafka/fake.ts';
+import { gate } from '../support/waiting.ts';
 import { eventually, RecordingLogger, text } from './support.ts';
 
 interface Stage {
@@ -146,6 +147,38 @@ describe('GroupReader', () => {
     expect(shown([...(poison ? [] : first), ...rest]).sort()).toEqual(['a 1', 'b 1', 'c 1']);
     await reader.close();
   }, 20_000);
+
+  test('begins an event that was in hand at two deaths once nothing else is in hand', async () => {
+    const committed = { 1: { offset: 0, metadata: 'tenon1:5' } };
+    const { setup, take } = stage({ log: [['a'], ['poison']], committed });
+    const reader = new GroupReader(setup, 'q');
+    await reader.open();
+    const first = await take(reader);
+    expect(shown(first)).toEqual(['a 1']);
+    await reader.ack(first);
+    expect(shown(await take(reader))).toEqual(['poison 3']);
+    await reader.close();
+  });
+
+  test('delivers nothing of a partition that was lost while it was written down', async () => {
+    const held = gate();
+    let commits = 0;
+    const commit = async (): Promise<void> => {
+      if ((commits += 1) === 2) await held.opened;
+    };
+    const heartbeat = async (): Promise<void> => {
+      if (commits === 2) throw new KafkaFault(faults.unknownMember, 'unknown');
+    };
+    const { setup } = stage({ log: [['a']], calls: { commit, heartbeat } });
+    const reader = new GroupReader(setup, 'q');
+    await reader.open();
+    const polled = reader.poll({ count: 10, fresh: 10, mayLag: false });
+    await eventually('the commit', () => commits === 2);
+    await expect(reader.keepAlive()).rejects.toThrow('unknown');
+    held.open();
+    expect(await polled).toEqual([]);
+    await reader.close();
+  });
 
   test('begins no new events where only those that wait may be delivered', async () => {
     const { setup, take } = stage({ log: [['a', 'b', 'c']] });
