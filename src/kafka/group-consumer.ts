@@ -59,8 +59,9 @@ export class GroupConsumer {
   }
 
   /** Joins the group. Resolves when it has its partitions. */
-  join(): Promise<void> {
-    return this.#membership.join();
+  async join(): Promise<void> {
+    if (this.#init.fetcher.mayBeAnew) await this.#dropForgotten();
+    await this.#membership.join();
   }
 
   heartbeat(): Promise<void> {
@@ -93,7 +94,8 @@ export class GroupConsumer {
   async #commit(): Promise<void> {
     const { windows } = this.#init.fetcher;
     const changed = (): PartitionWindow[] => [...windows.values()].filter(({ isDirty }) => isDirty);
-    if (changed().length === 0) return;
+    // Of a topic that may be another one nothing is committed.
+    if (this.#init.fetcher.mayBeAnew || changed().length === 0) return;
     let sent: readonly PartitionWindow[] = [];
     try {
       await this.#membership.commit(() => {
@@ -106,6 +108,15 @@ export class GroupConsumer {
       for (const window of sent) window.isDirty = true;
       throw error;
     }
+  }
+
+  /** Gives up the partitions whose positions the server has forgotten, as it does when their topic is deleted. */
+  async #dropForgotten(): Promise<void> {
+    const { fetcher } = this.#init;
+    const held = [...fetcher.windows.values()];
+    const all = await this.#membership.committed(fetcher.partitions);
+    fetcher.lose(...held.filter(({ partition }) => (all.get(partition)?.offset ?? -1) < 0));
+    fetcher.mayBeAnew = false;
   }
 
   async #onAssigned(partitions: readonly number[]): Promise<void> {

@@ -22,8 +22,6 @@ export interface FetcherInit {
   readonly logger: Logger;
   /** Fields of each log line. */
   readonly fields: object;
-  /** True if positions are stored at the server, which forgets those of a topic that is deleted. */
-  readonly hasStoredPositions: boolean;
   /** Records of a partition that are read ahead, about. */
   readonly ahead: number;
   /** The leaders of the topic, which is created if it is not there. */
@@ -48,13 +46,13 @@ const retryMs = 100;
 /** Reads the records of partitions into their windows: the partitions of one server together. */
 export class PartitionFetcher {
   readonly windows = new Map<number, PartitionWindow>();
+  /** True if a server did not know the topic: it may be another one by now, in which positions mean other records. */
+  mayBeAnew = false;
   readonly #init: FetcherInit;
   /** The servers that are being read from. */
   readonly #reading = new Set<string>();
   #leaders: PartitionLeaders = new Map();
   #failure: unknown;
-  /** True if the topic was not there when it was read: it may have been deleted. */
-  #wasMissing = false;
 
   constructor(init: FetcherInit) {
     this.#init = init;
@@ -72,13 +70,12 @@ export class PartitionFetcher {
 
   /** Finds the leaders. True if the number of partitions has changed, or positions have to be found again. */
   async refresh(): Promise<boolean> {
-    const size = this.#wasMissing ? 0 : this.#leaders.size;
+    const { size } = this.#leaders;
     this.#leaders = await this.#init.leaders();
     this.#failure = undefined;
-    this.#wasMissing = false;
     // The topic may have been made anew, with fewer of them.
     this.lose(...[...this.windows.values()].filter(({ partition }) => !this.#leaders.has(partition)));
-    return this.#leaders.size !== size;
+    return this.mayBeAnew || this.#leaders.size !== size;
   }
 
   /** The offsets at which partitions begin or end. */
@@ -174,11 +171,7 @@ export class PartitionFetcher {
           if (error.partition === undefined || window.partition === error.partition) await this.#findPosition(window);
         return true;
       } catch (cause) {
-        // A topic of that name may be another one by now, in which the positions mean other records.
-        if (isFault(cause, faults.unknownTopic) && this.#init.hasStoredPositions) {
-          this.#wasMissing = true;
-          this.lose(...windows.values());
-        }
+        if (isFault(cause, faults.unknownTopic)) this.mayBeAnew = true;
         this.#failure = cause;
         onChange();
         return false;

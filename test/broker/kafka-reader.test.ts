@@ -203,6 +203,29 @@ describe('GroupReader', () => {
     await reader.close();
   });
 
+  test('keeps what is in hand while a server does not know a topic that stands', async () => {
+    let fetches = 0;
+    const fetch: FakeCalls['fetch'] = async ({ positions }) => {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      if ((fetches += 1) === 2) throw new KafkaFault(faults.unknownTopic, 'not here');
+      if (positions.get(0) !== 0) return [];
+      return [{ partition: 0, records: [{ offset: 0, value: null, headers: [] }], next: 1 }];
+    };
+    const { setup, take, commits } = stage({
+      log: [['']],
+      committed: { 0: { offset: 0, metadata: '' } },
+      calls: { fetch },
+    });
+    const reader = new GroupReader(setup, 'q');
+    await reader.open();
+    const events = await take(reader);
+    await expect(take(reader)).rejects.toThrow('not here');
+    await reader.recover();
+    await reader.ack(events);
+    expect(commits.at(-1)).toEqual({ 0: { offset: 1, metadata: '' } });
+    await reader.close();
+  });
+
   test('wakes its subscription when an event is due again, and at once for those that waited for it', async () => {
     const { setup, take, woken } = stage({ log: [['a']] });
     const reader = new GroupReader(setup, 'q');

@@ -49,12 +49,11 @@ export class PartitionReader implements DriverSubscription<KafkaEvent> {
   constructor(setup: ReaderSetup) {
     this.setup = setup;
     const { request, reads, logger, sink, leaders } = setup;
-    const { topic, queue, mode, maxInFlight } = request;
+    const { topic, queue, maxInFlight } = request;
     const own = { topic, reads, logger, leaders, fields: { topic, queue } };
     this.fetcher = new PartitionFetcher({
       ...own,
       timers: setup.runtime.timers,
-      hasStoredPositions: queue !== undefined && mode === 'consume',
       ahead: Math.min(maxInFlight, maxAhead),
       isStopped: () => sink.isStopped,
       onChange: () => this.#wake(),
@@ -149,6 +148,7 @@ export class PartitionReader implements DriverSubscription<KafkaEvent> {
   /** Called when partitions were found. */
   protected async onPartitions(isFirst: boolean): Promise<void> {
     const { windows, partitions } = this.fetcher;
+    this.fetcher.mayBeAnew = false;
     const added = partitions.filter((partition) => !windows.has(partition));
     const at = isFirst && this.setup.from === 'now' ? 'end' : 'start';
     const starts = await this.fetcher.offsets(added, at);
