@@ -591,18 +591,22 @@ describeWithServer('MqttBroker over mosquitto', keepsAll, (server) => {
   it(
     'goes on in its session after a disconnect while the server was away',
     async () => {
-      const own = await ownServer({ persistent: true });
-      const { broker } = await connected(own);
+      const toxiproxy = new Toxiproxy();
+      await toxiproxy.start();
+      closing.push(() => toxiproxy.dispose());
+      const proxy = await toxiproxy.proxy(server.address);
+      const topic = unique();
+      const { broker } = await connected(proxy);
+      const { broker: publisher } = await connected(server);
       const received = collector();
-      await broker.subscribe('kept', received.receive, { queue });
-      await own.stop();
+      await broker.subscribe(topic, received.receive, { queue });
+      await proxy.cut();
       await eventually('the outage', () => broker.status.state === 'away', patienceMs);
       await broker.disconnect();
-      await own.start();
-      const { broker: publisher } = await connected(own);
-      await publishText(publisher, 'kept', 'stored');
+      await publishText(publisher, topic, 'stored');
+      await proxy.heal();
       await broker.connect();
-      await broker.subscribe('kept', received.receive, { queue });
+      await broker.subscribe(topic, received.receive, { queue });
       await eventually('the event', () => received.texts.length > 0, patienceMs);
       expect(received.texts).toEqual(['stored']);
     },
