@@ -190,16 +190,18 @@ class RabbitMqDriver implements BrokerDriver<Delivery> {
   async receive(request: ReceiveRequest, sink: EventSink<Delivery>): Promise<RabbitMqSubscription> {
     const [link, topology] = [this.#ready, this.#topology];
     const { topic, queue } = request;
-    if (queue === undefined && this.#tails.has(sink))
-      this.#setup.logger.warn('events may have been missed: a subscriber without a queue was cut off', { topic });
-    if (queue === undefined) this.#tails.add(sink);
     const queues = await (queue === undefined
       ? topology.declareTail(link, topic)
       : this.#declareGroup(link, queue, topic));
     const { timers } = this.#setup.runtime;
     const nextId = (): string => this.#nextId();
     try {
-      return await new RabbitMqSubscription({ link, topology, queues, request, sink, timers, nextId }).open();
+      const setup = { link, topology, queues, request, sink, timers, nextId };
+      const subscription = await new RabbitMqSubscription(setup).open();
+      if (queue === undefined && this.#tails.has(sink))
+        this.#setup.logger.warn('events may have been missed: a subscriber without a queue was cut off', { topic });
+      if (queue === undefined) this.#tails.add(sink);
+      return subscription;
     } catch (error) {
       // Nobody would read it, for as long as the connection lives.
       if (queue === undefined) await link.declare((channel) => channel.deleteQueue(queues.main)).catch(() => undefined);

@@ -35,6 +35,9 @@ interface Internals extends Connection {
   readonly stream?: { destroy(error: Error): void };
 }
 
+/** The words of amqplib where the server has closed the connection before it was open. */
+export const closedInHandshake = 'Socket closed abruptly';
+
 const closeMs = 1_000;
 const maxTimerMs = 2 ** 31 - 1;
 const fields = { broker: 'rabbitmq' };
@@ -107,7 +110,8 @@ export class Link {
     };
     const socket = { ...tls, timeout, noDelay: true, clientProperties: { connection_name: 'tenon' } };
     const model = await connect(options, socket).catch((error: unknown) => {
-      throw isForeign(error) ? new ForeignServerError('it speaks no AMQP 0-9-1', { cause: error }) : error;
+      if (isForeign(error)) throw new ForeignServerError('it speaks no AMQP 0-9-1', { cause: error });
+      throw !tls && isReset(error) ? new Error(closedInHandshake, { cause: error }) : error;
     });
     const link = new Link(model, init);
     try {
@@ -178,6 +182,11 @@ export class Link {
   #destroy(error: unknown): void {
     (this.model.connection as Internals).stream?.destroy(error instanceof Error ? error : new Error(String(error)));
   }
+}
+
+/** True if the server has closed the connection with bytes unread. */
+function isReset(error: unknown): boolean {
+  return error instanceof Error && /^(?:ECONNRESET|EPIPE)$/.test((error as NodeJS.ErrnoException).code ?? '');
 }
 
 /** True for an error of the handshake that no AMQP server causes. */

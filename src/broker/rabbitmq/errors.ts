@@ -1,4 +1,5 @@
 import { Code, type TenonError, textOf } from '../../errors/errors.ts';
+import { closedInHandshake } from '../../rabbitmq/link.ts';
 import { incompatibility, replyOf } from '../../rabbitmq/rabbitmq.ts';
 import type { ErrorMeaning } from '../kit/driver.ts';
 import { mismatch } from '../kit/failures.ts';
@@ -44,6 +45,6 @@ export function meaningOf(error: unknown, explained: string | undefined): ErrorM
   if (message === 'message nacked') return refused(Code.ResourceExhausted, 'basic.nack: a queue did not take it');
   if (error instanceof RangeError) return refused(Code.ResourceExhausted, `the headers are too large: ${message}`);
   const inHandshake = 'closed the connection in the handshake. If it wants TLS, say amqps:// (or TENON_BROKER_TLS)';
-  const known = message.startsWith('Socket closed abruptly') ? inHandshake : text && `ended the connection: ${text}`;
+  const known = message.startsWith(closedInHandshake) ? inHandshake : text && `ended the connection: ${text}`;
   return { kind: 'unreachable', said: explained ?? (known === '' ? undefined : known) };
 }
