@@ -352,8 +352,12 @@ describeWithServer('RabbitMqBroker when RabbitMQ or a handler fails', rabbitMq, 
     }, 60_000);
   });
 
-  test('RabbitMQ without memory: publishing waits within its bound and then fails, receiving goes on', async () => {
-    const { broker, logger } = await stage.broker(server.address);
+  test('RabbitMQ without memory: publishing waits and then fails, no event in hand is given to others', async () => {
+    const { broker, logger } = await stage.broker(server.address, { timeoutMs: 2_000 });
+    const held: Event[] = [];
+    await broker.subscribe('held', (event) => void held.push(event), { queue: 'q' });
+    await publishText(broker, 'held', 'x');
+    await eventually('it is in hand', () => held.length === 1, patienceMs);
     const { broker: member } = await stage.broker(server.address);
     const received = collector();
     await member.subscribe('memory', received.receive, { queue: 'q' });
@@ -372,12 +376,22 @@ describeWithServer('RabbitMqBroker when RabbitMQ or a handler fails', rabbitMq, 
       reason: 'broker.timeout',
       message: expect.stringContaining('nothing was published'),
     });
+    // RabbitMQ does not read this connection any more.
+    await expect(broker.subscribe('memory', () => {}, { queue: 'another' })).rejects.toMatchObject(unreachable);
     const patient = broker.publish('memory', { headers: {}, body: Buffer.from('later') }, { timeoutMs: 60_000 });
     await server.tool('rabbitmqctl', 'set_vm_memory_high_watermark', '0.6');
     await patient;
     await eventually('the event', () => received.texts.includes('later'), patienceMs);
     expect(received.texts).not.toContain('never');
-    expect(logger.texts).toContain('info RabbitMQ takes messages again');
+    await held[0]?.ack();
+    await broker.disconnect();
+    const client = await stage.client(server);
+    expect([held.length, await client.messages('tenon/q/held')]).toEqual([1, 0]);
+    expect(await client.messages('tenon.redelivery/q/held')).toBe(0);
+    expect(logger.texts.filter((line) => !line.startsWith('debug'))).toEqual([
+      'warn RabbitMQ takes no messages for now: publishing waits',
+      'info RabbitMQ takes messages again',
+    ]);
   }, 180_000);
 
   test('a subscriber without a queue goes on after an outage, and logs that it may have missed events', async () => {
