@@ -148,8 +148,8 @@ export class Link {
   }
 
   /**
-   * Waits for an answer. Without one in time the connection is given up, unless RabbitMQ reads nothing of it for lack of
-   * memory or disk.
+   * Waits for an answer. Without one in time the connection is given up, unless RabbitMQ reads nothing of it, for lack
+   * of memory or disk.
    */
   call<T>(work: Promise<T>): Promise<T> {
     const { timers, timeoutMs } = this.#init;
