@@ -473,12 +473,13 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
       await driver.open(this.#driverHost(driver));
     };
     try {
-      await pause(runtime.timers, reopen.initialMs, signal);
+      // As the connection does: a process that only receives must not end while its broker is away.
+      await pause(runtime.timers, reopen.initialMs, signal, { keepAlive: true });
       await retrying(open, {
         runtime,
         backoff: reopen,
         signal,
-        keepAlive: false,
+        keepAlive: true,
         onFailure: (error) => this.#status.away(driver.address, this.#failure('reach it', error)),
       });
       // The attempt that succeeds may end after a disconnect.

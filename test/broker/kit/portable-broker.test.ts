@@ -6,6 +6,7 @@ import { Code } from '../../../src/errors/errors.ts';
 import { MemoryBroker } from '../../../src/broker/memory.ts';
 import { collector, publishText, text, virtualRuntime } from '../support.ts';
 import { capabilitiesOf } from '../../../src/broker/kit/capabilities.ts';
+import type { Timers } from '../../../src/runtime/runtime.ts';
 import { event, Refusal, ScriptedBroker, stage } from './scripted-driver.ts';
 
 const never = new Promise<never>(() => {});
@@ -151,6 +152,35 @@ describe('a connection that its driver does not reopen', () => {
       expect([broker.status.state, driver.log]).toEqual([state, isConnectedAgain ? [] : ['close']]);
       await broker.disconnect();
     }
+  });
+
+  test('keeps the process alive while it is reopened, until the disconnect', async () => {
+    const { broker, driver, timers } = await stage();
+    const waiting = new Set<object>();
+    const after = timers.after.bind(timers);
+    const watched: Timers['after'] = (delayMs, callback, options) => {
+      const own = {};
+      if (options?.keepAlive === true) waiting.add(own);
+      const timer = after(delayMs, () => {
+        waiting.delete(own);
+        callback();
+      });
+      const cancel = (): void => {
+        waiting.delete(own);
+        timer.cancel();
+      };
+      return { ...timer, cancel };
+    };
+    Object.assign(timers, { after: watched });
+    driver.opening = () => Promise.reject(away());
+    driver.host?.lost(away());
+    for (let moment = 0; moment < 20; moment += 1) {
+      await timers.advance(1_000);
+      expect(waiting.size).toBe(1);
+    }
+    await broker.disconnect();
+    await timers.settle();
+    expect(waiting.size).toBe(0);
   });
 
   test('is not reopened after a disconnect', async () => {
