@@ -27,6 +27,8 @@ export interface ClientInit {
   readonly createTopics: boolean;
   /** Partitions of the topics that it creates; -1 leaves their number to the server. */
   readonly partitions: number;
+  /** @default the one that Node can run */
+  readonly library?: KafkaLibrary | undefined;
 }
 
 /** Receives what becomes of the connection. */
@@ -68,7 +70,7 @@ export class KafkaClient {
   /** Connects, and asks the cluster from then on, every `timeoutMs`, whether it is there. */
   async open(host: ClientHost): Promise<void> {
     const { runtime, timeoutMs } = this.#init;
-    this.#library ??= await loadLibrary();
+    this.#library ??= this.#init.library ?? (await loadLibrary());
     const main = this.connect();
     try {
       await main.call((connection) => connection.ping());

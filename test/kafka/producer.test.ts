@@ -101,6 +101,27 @@ describe('KafkaProducer', () => {
     expect(batches.at(-1)).toBe('c to 0 as 0 of 2');
   });
 
+  test('waits for the leader of a partition that has none, and writes to the others meanwhile', async () => {
+    const at = { host: 'one', port: 1 };
+    const written: number[] = [];
+    let asked = 0;
+    const cluster = fakeCluster(() => ({
+      producerId: async () => ({ id: 1n, epoch: 0 }),
+      produce: async ({ partition }) => void written.push(partition),
+    }));
+    const leaders = async (): Promise<PartitionLeaders> => {
+      asked += 1;
+      return new Map([
+        [0, at],
+        [1, asked < 4 ? undefined : at],
+      ]);
+    };
+    const producer = new KafkaProducer({ cluster, runtime: systemRuntime, timeoutMs: 5_000, leaders });
+    const record = { key: undefined, value: Buffer.from('x'), headers: {} };
+    await Promise.all([0.9, 0].map((share) => producer.add('t', record, share).written));
+    expect(written).toEqual([0, 1]);
+  });
+
   test('divides a batch that is too large, and rejects what is too large by itself', async () => {
     const tooLarge: Answer = ({ records }) => {
       if (records.some(({ value }) => value.toString() === 'big') || records.length > 2)
