@@ -304,6 +304,7 @@ export interface RedriveOptions {
     readonly limit?: number | undefined;
     readonly filter?: ((event: Event) => boolean) | undefined;
     readonly idleMs?: number | undefined;
+    readonly firstMs?: number | undefined;
     readonly signal?: AbortSignal | undefined;
     readonly random?: Random | undefined;
     readonly timers?: Timers | undefined;
@@ -423,6 +424,7 @@ export interface BrokerDriver<E extends IncomingEvent = IncomingEvent> {
     close(): Promise<void> | void;
     publish(events: readonly OutgoingEvent[]): Promise<unknown> | readonly (Promise<unknown> | undefined)[] | undefined;
     receive(request: ReceiveRequest, sink: EventSink<E>): Promise<DriverSubscription<E>>;
+    forget?(request: ReceiveRequest): void;
     translate(error: unknown): ErrorMeaning;
     unwrap(): unknown;
 }
