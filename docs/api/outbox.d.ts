@@ -12,7 +12,7 @@ export interface StoredOutboxEvent extends OutboxEvent {
     readonly eventId: string;
 }
 export interface OutboxLease {
-    read(count: number): Promise<readonly StoredOutboxEvent[]>;
+    read(count: number, after?: string): Promise<readonly StoredOutboxEvent[]>;
     remove(ids: readonly string[]): Promise<void>;
     setAside(id: string, reason: string): Promise<void>;
     changed(timeoutMs: number, signal: AbortSignal): Promise<void>;
