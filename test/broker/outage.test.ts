@@ -82,6 +82,8 @@ describeWithRedis('brokers while redis is away', () => {
       }
       expect(received.texts.some((one) => one.startsWith('after'))).toBe(true);
       expect(received.texts).not.toContain('lost');
+      // Events may come again before all connections are back.
+      await eventually('it is back', () => broker.status.state === 'connected');
       await broker.connect();
       const more = collector();
       await broker.subscribe('more', more.receive);
