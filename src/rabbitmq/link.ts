@@ -37,6 +37,19 @@ interface Internals extends Connection {
 
 /** The words of amqplib where the server has closed the connection before it was open. */
 export const closedInHandshake = 'Socket closed abruptly';
+// Those where it has said nothing in time. A server that wants TLS waits for more of it at first.
+const silentInHandshake = 'connect ETIMEDOUT';
+
+/** A server that ended a handshake without TLS, or did not answer it: it may want TLS. */
+export class ClearHandshakeError extends Error {
+  override readonly name = 'ClearHandshakeError';
+  readonly isSilent: boolean;
+
+  constructor(cause: Error) {
+    super(cause.message, { cause });
+    this.isSilent = cause.message === silentInHandshake;
+  }
+}
 
 const closeMs = 1_000;
 const maxTimerMs = 2 ** 31 - 1;
@@ -93,7 +106,10 @@ export class Link {
     return this.#isOver;
   }
 
-  /** Connects. Rejects with an error of amqplib or of the socket, or with a {@link ForeignServerError}. */
+  /**
+   * Connects. Rejects with an error of amqplib or of the socket, with a {@link ClearHandshakeError}, or with a
+   * {@link ForeignServerError}.
+   */
   static async open({ connect }: Amqplib, init: LinkInit): Promise<Link> {
     const { place, server, security, heartbeatMs, vhost } = init;
     const timeout = Math.min(init.timeoutMs, maxTimerMs);
@@ -111,7 +127,7 @@ export class Link {
     const socket = { ...tls, timeout, noDelay: true, clientProperties: { connection_name: 'tenon' } };
     const model = await connect(options, socket).catch((error: unknown) => {
       if (isForeign(error)) throw new ForeignServerError('it speaks no AMQP 0-9-1', { cause: error });
-      throw !tls && isReset(error) ? new Error(closedInHandshake, { cause: error }) : error;
+      throw !tls && isEnded(error) ? new ClearHandshakeError(error) : error;
     });
     const link = new Link(model, init);
     try {
@@ -184,9 +200,11 @@ export class Link {
   }
 }
 
-/** True if the server has closed the connection with bytes unread. */
-function isReset(error: unknown): boolean {
-  return error instanceof Error && /^(?:ECONNRESET|EPIPE)$/.test((error as NodeJS.ErrnoException).code ?? '');
+/** True if the server has ended the connection, also with bytes unread, or has said nothing. */
+function isEnded(error: unknown): error is Error {
+  if (!(error instanceof Error)) return false;
+  const isReset = /^(?:ECONNRESET|EPIPE)$/.test((error as NodeJS.ErrnoException).code ?? '');
+  return isReset || error.message === silentInHandshake || error.message.startsWith(closedInHandshake);
 }
 
 /** True for an error of the handshake that no AMQP server causes. */

@@ -184,7 +184,7 @@ describe('a server that is no RabbitMQ', () => {
   });
 
   test.each([
-    ['silent', /does not answer/],
+    ['silent', /does not answer\. .* If it wants TLS, say amqps/],
     ['close', /closed the connection in the handshake\. If it wants TLS, say amqps/],
   ] as const)('and is %s is unreachable', async (mode, why) => {
     const front = await FrontServer.start(undefined, mode);

@@ -1,5 +1,5 @@
 import { Code, type TenonError, textOf } from '../../errors/errors.ts';
-import { closedInHandshake } from '../../rabbitmq/link.ts';
+import { ClearHandshakeError, closedInHandshake } from '../../rabbitmq/link.ts';
 import { incompatibility, replyOf } from '../../rabbitmq/rabbitmq.ts';
 import type { ErrorMeaning } from '../kit/driver.ts';
 import { mismatch } from '../kit/failures.ts';
@@ -44,7 +44,16 @@ export function meaningOf(error: unknown, explained: string | undefined): ErrorM
     return refused(Code.PermissionDenied, 'there is no such virtual host for this user (TENON_RABBITMQ_VHOST)');
   if (message === 'message nacked') return refused(Code.ResourceExhausted, 'basic.nack: a queue did not take it');
   if (error instanceof RangeError) return refused(Code.ResourceExhausted, `the headers are too large: ${message}`);
-  const inHandshake = 'closed the connection in the handshake. If it wants TLS, say amqps:// (or TENON_BROKER_TLS)';
-  const known = message.startsWith(closedInHandshake) ? inHandshake : text && `ended the connection: ${text}`;
-  return { kind: 'unreachable', said: explained ?? (known === '' ? undefined : known) };
+  return { kind: 'unreachable', said: explained ?? unreachableReason(error, text) };
+}
+
+/** The words for a server that gives no connection; `undefined` where it simply does not answer. */
+function unreachableReason(error: unknown, text: string): string | undefined {
+  const closed = 'closed the connection in the handshake';
+  if (error instanceof ClearHandshakeError) {
+    const what = error.isSilent ? 'does not answer. Start it, or set TENON_BROKER_ADDRESS to where it is' : closed;
+    return `${what}. If it wants TLS, say amqps:// (or TENON_BROKER_TLS)`;
+  }
+  if (textOf(error).startsWith(closedInHandshake)) return closed;
+  return text === '' ? undefined : `ended the connection: ${text}`;
 }
