@@ -29,6 +29,8 @@ export interface KilledBroker {
   readonly keepsOrder?: boolean;
   /** False if the server may lose what it has confirmed when it is killed. */
   readonly survivesServer?: boolean;
+  /** Called before the server is killed. */
+  readonly beforeServerKill?: (server: BackendServer) => Promise<void>;
   /** Most events that are handled again after a kill. */
   readonly duplicatesPerKill?: number;
 }
@@ -152,6 +154,7 @@ async function run(killed: KilledBroker, topic: string, serverKills: number, set
     await sleep(1_000);
     await workers.killNext();
     if (deaths < serverKills && publisher.confirmed.length >= (wanted * (deaths + 1)) / (serverKills + 1)) {
+      await killed.beforeServerKill?.(server);
       await server.kill();
       await server.start();
       deaths += 1;
