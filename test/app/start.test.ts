@@ -70,9 +70,9 @@ describe('the modules that a service loads to start, answer a call over gRPC, an
   });
 
   // Each was looked at. A new one is either needed by every service, or it is to be imported where it is needed.
-  test('is made of at most 299 files of src', () => {
+  test('is made of at most 300 files of src', () => {
     expect(sources.length).toBeGreaterThan(100);
-    expect(sources.length).toBeLessThanOrEqual(299);
+    expect(sources.length).toBeLessThanOrEqual(300);
     expect(new Set(sources).size).toBe(sources.length);
   });
 

@@ -27,7 +27,7 @@ export class DeliveredEvent implements IncomingEvent {
     this.entry = entry;
     this.topic = entry.topic;
     this.headers = entry.headers;
-    this.body = new Uint8Array(entry.body);
+    this.body = Buffer.from(entry.body);
     this.attempt = entry.attempt;
   }
 

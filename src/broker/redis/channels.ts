@@ -94,7 +94,7 @@ export class RedisChannels {
     const { headers, body } = this.#read(payload);
     // The body belongs to its receiver: all but one get a copy. A copy of the list: one may leave while it receives.
     if (sinks.length === 1) sinks[0]?.deliver({ topic, headers, body, attempt: 1 });
-    else for (const sink of sinks.slice()) sink.deliver({ topic, headers, body: new Uint8Array(body), attempt: 1 });
+    else for (const sink of sinks.slice()) sink.deliver({ topic, headers, body: Buffer.from(body), attempt: 1 });
   }
 
   /** Redis counts as away until it has answered. The broker subscribes again, with back-off, to what is refused. */
