@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
 import { closeSync, fstatSync, mkdirSync, mkdtempSync, openSync, readFileSync, realpathSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { beforeExit, run } from './cleanup.js';
 import { servers } from './definitions.js';
+import { freePort } from './free-port.js';
 import { guard } from './guard.js';
 import { host } from './probes.js';
 import { endProcessesIn, processesIn, signalAll } from './processes.js';
@@ -241,16 +241,4 @@ export class BackendServer {
 /** Ends all servers that this process started. */
 export async function disposeAll() {
   await Promise.all([...running].map((server) => server.dispose()));
-}
-
-/** A port of the loopback interface that nothing listened on a moment ago. @returns {Promise<number>} */
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, host, () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
 }

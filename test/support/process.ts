@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 
 import { afterAll } from '@jest/globals';
+
+export { freePort } from '../../scripts/backends/free-port.js';
 
 /** How a process ended: its exit status, or the signal that ended it. */
 export interface Exit {
@@ -212,16 +213,4 @@ export async function run(command: string, args: readonly string[], options: Sta
     throw new Error(`${command} ${args.join(' ')} ended with ${how}\n${child.stdout}${child.stderr}`);
   }
   return child;
-}
-
-/** A port of the loopback interface that nothing listened on a moment ago. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
 }
