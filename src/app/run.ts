@@ -2,6 +2,7 @@ import type { Container } from 'inversify';
 
 import type { Class } from '../decorators/decorators.ts';
 import { Code, nameOfError, TenonError, textOf } from '../errors/errors.ts';
+import { isError } from '../internal/is-error.ts';
 import { ConsoleLogger } from '../logger/console.ts';
 import { type LogFields, Logger } from '../logger/logger.ts';
 import { endsWithin } from '../runtime/bounded.ts';
@@ -163,7 +164,7 @@ function failed(stops: StopSignals, error: unknown): void {
   const reason = TenonError.is(error) ? error.reason : undefined;
   const what = reason === undefined ? (nameOfError(error) ?? 'thrown') : reason;
   stops.log('error', `the start failed: ${what}: ${head}`, lines.length > 0 ? { problems: lines } : {});
-  const stack = error instanceof Error ? error.stack?.split('\n') : undefined;
+  const stack = isError(error) ? error.stack?.split('\n') : undefined;
   stops.log('debug', 'stack of the failed start', { stack });
 }
 

@@ -6,6 +6,7 @@ import { Client } from '../client/client.ts';
 import { type Class, serviceOf } from '../decorators/decorators.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { Health } from '../health/health.ts';
+import { isError } from '../internal/is-error.ts';
 import { serviceFields } from '../logger/internal/fields.ts';
 import { Logger } from '../logger/logger.ts';
 import type { Interceptor, HandlerFunction } from '../pipeline/pipeline.ts';
@@ -259,7 +260,7 @@ export class System {
 
 /** The error that replaces the container's own, which names neither the key nor the remedy. */
 function asyncBinding(error: unknown, identifier: ServiceIdentifier): TenonError | undefined {
-  if (!(error instanceof Error) || !error.message.startsWith('Unexpected asynchronous service')) return undefined;
+  if (!isError(error) || !error.message.startsWith('Unexpected asynchronous service')) return undefined;
   const name = keyName(identifier);
   return new TenonError({
     code: Code.FailedPrecondition,

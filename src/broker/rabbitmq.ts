@@ -4,6 +4,7 @@ import { checkedOptions } from '../errors/checked-options.ts';
 import { rabbitMqExchange, topicHeader } from '../go-micro/event-envelope.ts';
 import type { BrokerDialect } from '../go-micro/go-micro.ts';
 import { hostPort } from '../internal/host-port.ts';
+import { isError } from '../internal/is-error.ts';
 import { token } from '../internal/token.ts';
 import { Logger } from '../logger/logger.ts';
 import { type RabbitMqPlace, rabbitMqPlace } from '../rabbitmq/address.ts';
@@ -220,7 +221,7 @@ class RabbitMqDriver implements BrokerDriver<Delivery> {
 
   get #ready(): Link {
     if (this.#link) return this.#link;
-    throw this.#failure instanceof Error ? this.#failure : new Error('the connection is lost');
+    throw isError(this.#failure) ? this.#failure : new Error('the connection is lost');
   }
 
   #nextId(): string {

@@ -1,3 +1,5 @@
+import { isError } from '../internal/is-error.ts';
+
 /**
  * gRPC's seventeen status codes, under the names of its specification
  * (grpc: doc/statuscodes.md). Programs act upon the code, never upon a message.
@@ -200,11 +202,11 @@ function fieldsOf(error: TenonError): Record<string, unknown> {
 /** Gives the text of any thrown value. Never throws itself. */
 export function textOf(value: unknown): string {
   try {
+    if (!isError(value)) return String(value);
     // Node throws one when a name has several addresses and none answers.
-    if (value instanceof AggregateError && value.message === '' && value.errors.length > 0)
-      return value.errors.map(textOf).join(', ');
-    if (value instanceof Error) return String(value.message === '' ? value.name : value.message);
-    return String(value);
+    const { errors } = value as Partial<AggregateError>;
+    if (value.message === '' && Array.isArray(errors) && errors.length > 0) return errors.map(textOf).join(', ');
+    return String(value.message === '' ? value.name : value.message);
   } catch {
     return 'a value that cannot be shown';
   }
@@ -213,7 +215,7 @@ export function textOf(value: unknown): string {
 /** Gives the name of an error; `undefined` for any other value, and for a name that cannot be read. */
 export function nameOfError(value: unknown): string | undefined {
   try {
-    return value instanceof Error ? value.name : undefined;
+    return isError(value) ? value.name : undefined;
   } catch {
     return undefined;
   }

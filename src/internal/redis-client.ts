@@ -140,7 +140,7 @@ export class RedisClients<C extends RedisClient> {
 
 /** Takes from an error of ioredis the command that failed: that of the handshake holds the password. */
 function withoutCommand<E>(error: E): E {
-  if (error instanceof Error) delete (error as { command?: unknown }).command;
+  if (typeof error === 'object' && error !== null) delete (error as { command?: unknown }).command;
   return error;
 }
 

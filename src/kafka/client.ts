@@ -1,4 +1,5 @@
 import { textOf } from '../errors/errors.ts';
+import { isError } from '../internal/is-error.ts';
 import { pause } from '../runtime/bounded.ts';
 import { repeatedly } from '../runtime/retrying.ts';
 import type { Runtime } from '../runtime/runtime.ts';
@@ -177,7 +178,7 @@ export class KafkaClient {
       return timeoutMs;
     };
     const onFailure = (error: unknown): void => {
-      this.#away = error instanceof Error ? error : lost();
+      this.#away = isError(error) ? error : lost();
       host.away(error);
     };
     await pause(runtime.timers, timeoutMs, signal);

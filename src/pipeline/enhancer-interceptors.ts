@@ -1,5 +1,6 @@
 import type { Context } from '../context/context.ts';
 import { Code, TenonError } from '../errors/errors.ts';
+import { isError } from '../internal/is-error.ts';
 import { isPromise } from '../internal/is-promise.ts';
 import { DerivedIterator, isAsyncIterable, iteratorOf, mapIterator } from '../internal/iterators.ts';
 import { clientStreams, serverStreams } from './pipeline.ts';
@@ -103,7 +104,7 @@ export function errorFilterInterceptor(rules: readonly FilterRule[]): Intercepto
     } catch (failure) {
       return answer(failure, ctx, index + 1);
     }
-    if (result instanceof Error) return answer(result, ctx, index + 1);
+    if (isError(result)) return answer(result, ctx, index + 1);
     return result;
   };
   return (next, method) => {

@@ -1,6 +1,7 @@
 import type { Channel, ChannelModel, ConfirmChannel, Connection, ServerProperties } from 'amqplib';
 
 import { packageMissing } from '../errors/package-missing.ts';
+import { isError } from '../internal/is-error.ts';
 import type { Logger } from '../logger/logger.ts';
 import { bounded, endsWithin } from '../runtime/bounded.ts';
 import type { Timers } from '../runtime/runtime.ts';
@@ -196,20 +197,20 @@ export class Link {
 
   /** Closes the socket, which amqplib would leave to a server that hangs, and with it the timers of heartbeats. */
   #destroy(error: unknown): void {
-    (this.model.connection as Internals).stream?.destroy(error instanceof Error ? error : new Error(String(error)));
+    (this.model.connection as Internals).stream?.destroy(isError(error) ? error : new Error(String(error)));
   }
 }
 
 /** True if the server has ended the connection, also with bytes unread, or has said nothing. */
 function isEnded(error: unknown): error is Error {
-  if (!(error instanceof Error)) return false;
+  if (!isError(error)) return false;
   const isReset = /^(?:ECONNRESET|EPIPE)$/.test((error as NodeJS.ErrnoException).code ?? '');
   return isReset || error.message === silentInHandshake || error.message.startsWith(closedInHandshake);
 }
 
 /** True for an error of the handshake that no AMQP server causes. */
 function isForeign(error: unknown): boolean {
-  if (!(error instanceof Error) || replyOf(error)) return false;
+  if (!isError(error) || replyOf(error)) return false;
   const { code = '' } = error as NodeJS.ErrnoException;
   return (
     (code === '' || /^ERR_(?:OUT_OF_RANGE|BUFFER_OUT_OF_BOUNDS)$/.test(code)) &&

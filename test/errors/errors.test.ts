@@ -1,17 +1,34 @@
+import { connect } from 'node:net';
 import { inspect } from 'node:util';
+import { runInNewContext } from 'node:vm';
 
 import { describe, expect, it } from '@jest/globals';
 
 import { Metadata } from '../../src/context/metadata.ts';
 import { errorOf } from '../../src/context/status.ts';
-import { Code, TenonError } from '../../src/errors/errors.ts';
+import { Code, nameOfError, TenonError, textOf } from '../../src/errors/errors.ts';
 import { counted } from '../../src/internal/counted.ts';
+import { isError } from '../../src/internal/is-error.ts';
 
 describe('the message of an AggregateError', () => {
   it('joins the messages of its errors if it has none of its own', () => {
     const refused = ['::1', '127.0.0.1'].map((host) => new Error(`connect ECONNREFUSED ${host}:1`));
     const { message } = TenonError.from(new AggregateError(refused));
     expect(message).toBe('connect ECONNREFUSED ::1:1, connect ECONNREFUSED 127.0.0.1:1');
+  });
+});
+
+describe('an error of another realm', () => {
+  it('has its text, its name and its code, though instanceof Error is false', async () => {
+    const error: unknown = runInNewContext('new RangeError("too far")');
+    expect(error instanceof Error).toBe(false);
+    expect([isError(error), textOf(error), nameOfError(error)]).toEqual([true, 'too far', 'RangeError']);
+    // Node's own are such errors within jest.
+    const refused = await new Promise((resolve) => connect(1, '127.0.0.1').once('error', resolve));
+    expect(isError(refused)).toBe(true);
+    expect(textOf(refused)).toBe('connect ECONNREFUSED 127.0.0.1:1');
+    const late: unknown = AbortSignal.timeout(0).reason ?? new DOMException('late', 'TimeoutError');
+    expect([isError(late), nameOfError(late)]).toEqual([true, 'TimeoutError']);
   });
 });
 

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 
 import { TenonError } from '../../errors/errors.ts';
+import { isError } from '../../internal/is-error.ts';
 import type { LogFields, Logger } from '../../logger/logger.ts';
 import type { LeaseReport } from '../../service/internal/lease-messages.ts';
 
@@ -42,7 +43,7 @@ export class ReportingLogger implements Logger {
 
 /** A value that crosses between threads: an error as its text, with its code and reason. */
 function sendable(value: unknown): unknown {
-  if (value instanceof Error) {
+  if (isError(value)) {
     const { code, reason, message } = TenonError.from(value);
     return { code, reason, message };
   }

@@ -1,5 +1,6 @@
 import { Code } from '../../errors/errors.ts';
 import { hostPort, parseHostPorts } from '../../internal/host-port.ts';
+import { isError } from '../../internal/is-error.ts';
 import { maskAddress } from '../../internal/mask.ts';
 import { bounded } from '../../runtime/bounded.ts';
 import { repeatedly } from '../../runtime/retrying.ts';
@@ -196,7 +197,7 @@ export class NatsLink {
     const why = security.explain(cause, host, this.#wasAnswered) ?? security.explain(error, host, this.#wasAnswered);
     if (why !== undefined) return { kind: 'unreachable', said: why };
     // A request that failed says why in its cause.
-    if (name === 'RequestError' && cause instanceof Error) return this.translate(cause);
+    if (name === 'RequestError' && isError(cause)) return this.translate(cause);
     switch (name) {
       case 'TimeoutError':
         return { kind: 'timeout' };

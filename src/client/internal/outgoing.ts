@@ -4,7 +4,7 @@ import type { Attempts, RouteObserver, Outgoing } from '../../context/outgoing.t
 import type { Status } from '../../context/status.ts';
 import { checkNumber } from '../../errors/checked-options.ts';
 import { unthrown } from '../../errors/unthrown.ts';
-import { Code, TenonError, textOf } from '../../errors/errors.ts';
+import { Code, nameOfError, TenonError, textOf } from '../../errors/errors.ts';
 import { onAbort } from '../../internal/abort.ts';
 import type { Linked, LinkedList } from '../../internal/linked-list.ts';
 import { quietly } from '../../internal/quietly.ts';
@@ -339,7 +339,7 @@ export function deadlineOf(
 function reasonOf(signal: AbortSignal): TenonError {
   const reason: unknown = signal.reason;
   if (TenonError.is(reason)) return reason;
-  const isTimeout = reason instanceof Error && reason.name === 'TimeoutError';
+  const isTimeout = nameOfError(reason) === 'TimeoutError';
   return isTimeout
     ? TenonError.from(reason)
     : unthrown({

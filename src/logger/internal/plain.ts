@@ -1,4 +1,5 @@
 import { codeName, nameOfError, TenonError, textOf } from '../../errors/errors.ts';
+import { isError } from '../../internal/is-error.ts';
 
 /** The bounds within which a value is written. */
 export interface PlainLimits {
@@ -72,7 +73,7 @@ class Plain {
   }
 
   #object(value: object, depth: number): unknown {
-    if (TenonError.is(value) || value instanceof Error) return this.#record(partsOfError(value), depth);
+    if (isError(value)) return this.#record(partsOfError(value), depth);
     if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return `[${value.byteLength} bytes]`;
     const toJSON = (value as { readonly toJSON?: unknown }).toJSON;
     if (typeof toJSON === 'function') {

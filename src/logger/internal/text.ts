@@ -1,4 +1,5 @@
 import { TenonError } from '../../errors/errors.ts';
+import { isError } from '../../internal/is-error.ts';
 import { ownValue } from '../../internal/own.ts';
 import type { LogFields } from '../logger.ts';
 import { headOfError, plainOf, type PlainLimits, shortened } from './plain.ts';
@@ -47,14 +48,6 @@ function pairOf(value: unknown, limits: PlainLimits): string {
   return escaped(JSON.stringify(plain) ?? 'undefined');
 }
 
-function isError(value: unknown): boolean {
-  try {
-    return TenonError.is(value) || value instanceof Error;
-  } catch {
-    return false;
-  }
-}
-
 function isList(value: unknown): value is readonly string[] {
   return Array.isArray(value) && value.length > 0 && value.every((one) => typeof one === 'string' && one.includes(' '));
 }
@@ -69,7 +62,7 @@ function causesOf(error: unknown): unknown[] {
   for (let at = error; at !== undefined && !seen.includes(at) && seen.length < longestChain;) {
     seen.push(at);
     try {
-      at = isError(at) ? (at as Error).cause : undefined;
+      at = isError(at) ? at.cause : undefined;
     } catch {
       break;
     }
@@ -81,7 +74,7 @@ function causesOf(error: unknown): unknown[] {
 function stackOf(error: unknown): string[] {
   for (const one of causesOf(error).reverse()) {
     try {
-      if (TenonError.is(one) || !(one instanceof Error) || typeof one.stack !== 'string') continue;
+      if (TenonError.is(one) || !isError(one) || typeof one.stack !== 'string') continue;
       return one.stack
         .split('\n')
         .map((line) => line.trim())
