@@ -78,6 +78,18 @@ describe('delayMs of publish', () => {
     expect(seen.events.map(({ attempt }) => attempt)).toEqual([1]);
   });
 
+  test('is over when its timer ends a moment early: the event is not returned again, and keeps its attempts', async () => {
+    const { broker, driver, timers } = await scripted();
+    const seen = collector();
+    await broker.subscribe('t', seen.receive);
+    const headers = { 'tenon-deliver-at': '1970-01-01T00:00:01.000Z' };
+    driver.last.sink.deliver({ ...event('1'), headers });
+    await timers.advance(998);
+    driver.last.sink.deliver({ ...event('1', 2), headers });
+    expect(driver.last.log.filter((line) => line.startsWith('nack'))).toEqual(['nack 1 1000']);
+    expect(seen.events.map(({ attempt }) => attempt)).toEqual([1]);
+  });
+
   test('ignores a time that cannot be read', async () => {
     const { broker, driver } = await scripted();
     const seen = collector();

@@ -30,12 +30,15 @@ export function isExpired(headers: EventHeaders, clock: Pick<Clock, 'now'>): boo
   return at !== undefined && Date.parse(at) <= clock.now();
 }
 
-/** The time in milliseconds until the event is due; 0 if it is. */
+// A timer may end a moment before its time: the event would be returned once more, which is counted as an attempt.
+const earlyMs = 2;
+
+/** The time in milliseconds until the event is due; 0 if it is, or will be within a moment. */
 export function untilDueMs(headers: EventHeaders, clock: Pick<Clock, 'now'>): number {
   const at = headers[deliverAtHeader];
   if (at === undefined) return 0;
   const waitMs = Date.parse(at) - clock.now();
-  return waitMs > 0 ? waitMs : 0;
+  return waitMs > earlyMs ? waitMs : 0;
 }
 
 // The last time of ECMAScript: "without end" is about that.
