@@ -1,0 +1,3 @@
+import { describeBusyProcess } from './busy.ts';
+
+describeBusyProcess('nats');
