@@ -49,15 +49,32 @@ export function signalAll(pids, signal) {
 }
 
 /**
+ * Stops processes (SIGSTOP), and returns when all their threads have: until then they may answer.
+ * @param {readonly number[]} pids
+ */
+export function stopAll(pids) {
+  signalAll(pids, 'SIGSTOP');
+  const moment = new Int32Array(new SharedArrayBuffer(4));
+  for (const endsAt = Date.now() + patienceMs; knowsFolders && Date.now() < endsAt; Atomics.wait(moment, 0, 0, 1))
+    if (pids.every((pid) => threadsAre(pid, 'TZX'))) return;
+}
+
+/**
  * True once all threads of a process have ended. Before that it may hold a port, though its folder is no longer told.
  * @param {number} pid
  */
 function hasEnded(pid) {
+  return threadsAre(pid, 'ZX');
+}
+
+/** @param {number} pid @param {string} states letters of proc(5); a thread that is gone has the last one */
+function threadsAre(pid, states) {
   const tasks = `/proc/${pid}/task`;
   // The state follows the name of the program, which may have parentheses of its own.
+  const pattern = new RegExp(`.*\\) [${states}] `, 's');
   return textOr('', () => readdirSync(tasks).join())
     .split(',')
-    .every((task) => /.*\) [ZX] /s.test(textOr(') X ', () => readFileSync(`${tasks}/${task}/stat`, 'utf8'))));
+    .every((task) => pattern.test(textOr(') X ', () => readFileSync(`${tasks}/${task}/stat`, 'utf8'))));
 }
 
 /**

@@ -9,7 +9,7 @@ import { servers } from './definitions.js';
 import { freePort } from './free-port.js';
 import { guard } from './guard.js';
 import { host } from './probes.js';
-import { endProcessesIn, processesIn, signalAll } from './processes.js';
+import { endProcessesIn, processesIn, signalAll, stopAll } from './processes.js';
 
 // RabbitMQ and Kafka take five seconds of a processor, which a busy machine may not give them soon.
 const startMs = 200_000;
@@ -132,6 +132,7 @@ export class BackendServer {
   /** Makes it hang: connections stay open, nothing is answered until `resume()`. */
   pause() {
     this.signal('SIGSTOP');
+    stopAll(this.#all);
   }
 
   resume() {
@@ -148,7 +149,12 @@ export class BackendServer {
     signalAll(groups, signal);
     // Some start others in groups of their own, which are not to end in order by themselves.
     const isForAll = signal === 'SIGKILL' || signal === 'SIGSTOP' || signal === 'SIGCONT';
-    if (isForAll && this.#folder !== undefined) signalAll(processesIn(this.#folder), signal);
+    if (isForAll) signalAll(this.#all, signal);
+  }
+
+  /** All its processes, where that can be known. */
+  get #all() {
+    return this.#folder === undefined ? [] : processesIn(this.#folder);
   }
 
   /**

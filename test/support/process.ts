@@ -4,6 +4,8 @@ import type { Readable } from 'node:stream';
 
 import { afterAll } from '@jest/globals';
 
+import { stopAll } from '../../scripts/backends/processes.js';
+
 export { freePort } from '../../scripts/backends/free-port.js';
 
 /** How a process ended: its exit status, or the signal that ended it. */
@@ -171,7 +173,8 @@ export class TestProcess {
 
   /** Sends a signal and waits for nothing. */
   signal(signal: NodeJS.Signals): void {
-    this.#child.kill(signal);
+    if (signal === 'SIGSTOP') stopAll([this.pid]);
+    else this.#child.kill(signal);
   }
 
   /** Resolves with how the process ended; rejects, with its output, when it has not within `timeoutMs`. */
