@@ -3,14 +3,12 @@ import { inject, injectable, optional, type ServiceIdentifier } from 'inversify'
 import { checkedOptions } from '../errors/checked-options.ts';
 import { rabbitMqExchange, topicHeader } from '../go-micro/event-envelope.ts';
 import type { BrokerDialect } from '../go-micro/go-micro.ts';
-import { hostPort } from '../internal/host-port.ts';
-import { isError } from '../internal/is-error.ts';
 import { token } from '../internal/token.ts';
 import { Logger } from '../logger/logger.ts';
-import { type RabbitMqPlace, rabbitMqPlace } from '../rabbitmq/address.ts';
-import { type Amqplib, Link, loadAmqplib } from '../rabbitmq/link.ts';
+import { rabbitMqPlace } from '../rabbitmq/address.ts';
+import { RabbitMqClient } from '../rabbitmq/client.ts';
+import type { Link } from '../rabbitmq/link.ts';
 import { isReservedHeader, maxShortBytes, propertiesOf } from '../rabbitmq/messages.ts';
-import { ForeignServerError, type RabbitMqServer } from '../rabbitmq/rabbitmq.ts';
 import { deadLetterGroup, maxTopicBytes, type Queues, Topology } from '../rabbitmq/topology.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import type { Broker, BrokerCapabilities } from './broker.ts';
@@ -19,7 +17,7 @@ import { invalidAddress, tooOld, unroutable, unusableTopic } from './kit/failure
 import { deadLetterHeader, deadLetterTopicOf } from './kit/headers.ts';
 import { NameEncoding, type WireRules } from './kit/name-encoding.ts';
 import { type DriverSetup, PortableBroker, type PortableBrokerOptions } from './kit/portable-broker.ts';
-import { meaningOf, mismatchOf } from './rabbitmq/errors.ts';
+import { meaningOf, mismatchOf, startFailure } from './rabbitmq/errors.ts';
 import { type Delivery, RabbitMqSubscription } from './rabbitmq/subscription.ts';
 
 /** Options of a {@link RabbitMqBroker}. */
@@ -53,6 +51,7 @@ export interface RabbitMqBrokerOptions extends PortableBrokerOptions {
 /** Container key of the {@link RabbitMqBrokerOptions}. */
 export const RabbitMqBrokerOptions: ServiceIdentifier<RabbitMqBrokerOptions> = token('broker', 'RabbitMqBrokerOptions');
 
+const oldRemedy = "renew it, or say queueType: 'classic' (TENON_RABBITMQ_QUEUE_TYPE)";
 const maxLogged = 1_000;
 // A topic may have slashes: it is the last part of the name of a queue.
 const groupNames = new NameEncoding({ allowed: /[^\p{Cc}/]/u });
@@ -103,73 +102,59 @@ class RabbitMqDriver implements BrokerDriver<Delivery> {
     maxBodyBytes: 134_217_728,
   };
   readonly wildcards = { one: '*', rest: '*.#' };
-  readonly #options: RabbitMqBrokerOptions;
   readonly #setup: DriverSetup;
-  readonly #place: RabbitMqPlace;
-  /** The one that is tried next, or is connected, is the first. */
-  readonly #servers: RabbitMqServer[];
+  readonly #client: RabbitMqClient;
   readonly #topology: Topology;
   readonly #isGoMicro: boolean;
-  readonly #isQuorum: boolean;
-  readonly #idBase: string;
+  readonly #refusesUnroutable: boolean;
+  readonly #nextId: () => string;
   readonly #logged = new Set<string>();
-  /** Declarations of queues for dead letters that are not answered yet, by topic. */
-  readonly #storing = new Map<string, Promise<unknown>>();
   /** Subscriptions without a group, which miss events in an outage. */
   readonly #tails = new WeakSet<EventSink<Delivery>>();
-  #link: Link | undefined;
-  /** Counts the calls of `close`, by which an `open` that ends after one is noticed. */
-  #closes = 0;
-  #failure: unknown;
-  #wasConnected = false;
-  #ids = 0;
 
   constructor(options: RabbitMqBrokerOptions, setup: DriverSetup) {
     const { address = '127.0.0.1:5672', security, runtime } = setup;
-    this.#options = options;
+    const place = rabbitMqPlace(address, security.hasCredentials, (...wrong) => invalidAddress('rabbitmq', ...wrong));
+    const { vhost = place.vhost ?? '/', heartbeatMs = 5_000, dialect, queueType, unroutable: otherwise } = options;
     this.#setup = setup;
-    this.#place = rabbitMqPlace(address, security.hasCredentials, (...wrong) => invalidAddress('rabbitmq', ...wrong));
-    this.#servers = [...this.#place.servers];
-    this.#isGoMicro = options.dialect === 'go-micro';
-    this.#isQuorum = options.queueType !== 'classic';
+    this.#isGoMicro = dialect === 'go-micro';
+    this.#refusesUnroutable = otherwise === 'refuse';
+    const isQuorum = queueType !== 'classic';
     const exchange = this.#isGoMicro ? rabbitMqExchange : 'tenon';
-    this.#topology = new Topology({ exchange, isDurable: !this.#isGoMicro, isQuorum: this.#isQuorum });
-    this.#idBase = runtime.random.uuid();
+    this.#topology = new Topology({ exchange, isDurable: !this.#isGoMicro, isQuorum });
+    this.#client = new RabbitMqClient({
+      ...setup,
+      place,
+      vhost,
+      heartbeatMs,
+      prepare: (channel) => this.#topology.declareExchange(channel),
+      check: (link) => {
+        if (isQuorum && link.isOlderThan(3, 10)) throw tooOld('rabbitmq', 'RabbitMQ 3.10', oldRemedy);
+      },
+      isRefusal: (error) => this.translate(error).kind === 'refused',
+    });
+    const idBase = runtime.random.uuid();
+    let ids = 0;
+    this.#nextId = () => `${idBase}-${(ids += 1)}`;
   }
 
   get address(): string {
-    const shown = this.#link ? this.#servers.slice(0, 1) : this.#place.servers;
-    return shown.map(({ host, port }) => hostPort(host, port)).join(',');
+    return this.#client.address;
   }
 
   async open(host: DriverHost): Promise<void> {
-    const closes = this.#closes;
-    const amqplib = await loadAmqplib();
-    for (let left = this.#servers.length; left > 0; left -= 1) {
-      const [server, ...others] = this.#servers as [RabbitMqServer, ...RabbitMqServer[]];
-      try {
-        const link = await this.#connect(amqplib, server, host);
-        if (closes === this.#closes) this.#link = link;
-        else await link.close();
-        this.#wasConnected = true;
-        return;
-      } catch (error) {
-        // The others of a cluster would refuse as well.
-        if (left === 1 || this.translate(error).kind === 'refused') throw mismatchOf(error) ?? error;
-        this.#servers.splice(0, Number.POSITIVE_INFINITY, ...others, server);
-      }
-    }
+    const onLost = (error: unknown): void => host.lost(error);
+    await this.#client.open(onLost).catch((error: unknown) => {
+      throw startFailure(error) ?? error;
+    });
   }
 
-  async close(): Promise<void> {
-    const link = this.#link;
-    this.#link = undefined;
-    this.#closes += 1;
-    await link?.close();
+  close(): Promise<void> {
+    return this.#client.close();
   }
 
   async publish([event]: readonly [OutgoingEvent]): Promise<void> {
-    const link = this.#ready;
+    const { link, publisher } = this.#client.pair;
     const { topic, body, headers } = event;
     const named = this.#isGoMicro ? { [topicHeader]: topic, ...headers } : headers;
     const message = {
@@ -180,25 +165,24 @@ class RabbitMqDriver implements BrokerDriver<Delivery> {
       onHeld: (withdraw: () => boolean) => (event.withdraw = withdraw),
     };
     const isDeadLetter = deadLetterHeader.originalTopic in headers;
-    if (isDeadLetter) await this.#storeDeadLetters(link, topic);
-    if (await link.publisher.send(message)) return;
-    if (isDeadLetter || this.#options.unroutable === 'refuse') throw unroutable('rabbitmq', topic);
+    // Others that get it may be a watch, or a pattern that drops it.
+    if (isDeadLetter) await this.#declareGroup(link, deadLetterGroup, topic);
+    if (await publisher.send(message)) return;
+    if (isDeadLetter || this.#refusesUnroutable) throw unroutable('rabbitmq', topic);
     if (this.#logged.has(topic) || this.#logged.size >= maxLogged) return;
     this.#logged.add(topic);
     this.#setup.logger.warn('an event was published that nobody gets: no queue is bound for its topic', { topic });
   }
 
   async receive(request: ReceiveRequest, sink: EventSink<Delivery>): Promise<RabbitMqSubscription> {
-    const [link, topology] = [this.#ready, this.#topology];
+    const [pair, topology] = [this.#client.pair, this.#topology];
+    const { link } = pair;
     const { topic, queue } = request;
-    const queues = await (queue === undefined
-      ? topology.declareTail(link, topic)
-      : this.#declareGroup(link, queue, topic));
-    const { timers } = this.#setup.runtime;
-    const nextId = (): string => this.#nextId();
+    const declaring = queue === undefined ? topology.declareTail(link, topic) : this.#declareGroup(link, queue, topic);
+    const queues = await declaring;
+    const own = { pair, topology, queues, timers: this.#setup.runtime.timers, nextId: this.#nextId };
     try {
-      const setup = { link, topology, queues, request, sink, timers, nextId };
-      const subscription = await new RabbitMqSubscription(setup).open();
+      const subscription = await new RabbitMqSubscription({ ...own, request, sink }).open();
       if (queue === undefined && this.#tails.has(sink))
         this.#setup.logger.warn('events may have been missed: a subscriber without a queue was cut off', { topic });
       if (queue === undefined) this.#tails.add(sink);
@@ -211,69 +195,21 @@ class RabbitMqDriver implements BrokerDriver<Delivery> {
   }
 
   translate(error: unknown): ErrorMeaning {
-    const { security } = this.#setup;
-    return meaningOf(error, security.explain(error, this.#servers[0]?.host ?? '', this.#wasConnected));
+    const { host, wasConnected } = this.#client;
+    return meaningOf(error, this.#setup.security.explain(error, host, wasConnected));
   }
 
   unwrap(): unknown {
-    return this.#link?.model;
-  }
-
-  get #ready(): Link {
-    if (this.#link) return this.#link;
-    throw isError(this.#failure) ? this.#failure : new Error('the connection is lost');
-  }
-
-  #nextId(): string {
-    return `${this.#idBase}-${(this.#ids += 1)}`;
-  }
-
-  /** Has the group for dead letters declared: others that get them may be a watch, or a pattern that drops them. */
-  #storeDeadLetters(link: Link, topic: string): Promise<unknown> {
-    const known = this.#storing.get(topic);
-    if (known) return known;
-    const storing = this.#declareGroup(link, deadLetterGroup, topic).finally(() => this.#storing.delete(topic));
-    this.#storing.set(topic, storing);
-    return storing;
+    return this.#client.model;
   }
 
   async #declareGroup(link: Link, group: string, topic: string): Promise<Queues> {
     const queues = this.#topology.groupOf(groupNames.encode(group), topic);
     if (!queues) throw unusableTopic('rabbitmq', `${topic} of the queue ${group}`);
-    try {
-      await this.#topology.declareGroup(link, queues, topic);
-    } catch (error) {
+    await this.#topology.declareGroup(link, queues, topic).catch((error: unknown) => {
       throw mismatchOf(error) ?? error;
-    }
-    return queues;
-  }
-
-  async #connect(amqplib: Amqplib, server: RabbitMqServer, host: DriverHost): Promise<Link> {
-    const closes = this.#closes;
-    const { vhost = this.#place.vhost ?? '/', heartbeatMs = 5_000 } = this.#options;
-    const { runtime, ...setup } = this.#setup;
-    const link = await Link.open(amqplib, {
-      ...setup,
-      timers: runtime.timers,
-      place: this.#place,
-      server,
-      vhost,
-      heartbeatMs,
-      prepare: (channel) => this.#topology.declareExchange(channel),
-      onLost: (error) => {
-        if (closes !== this.#closes) return;
-        this.#failure = error;
-        this.#link = undefined;
-        host.lost(error);
-      },
-    }).catch((error: unknown) => {
-      if (!(error instanceof ForeignServerError)) throw error;
-      const why = 'what listens there speaks no AMQP 0-9-1. TENON_BROKER_ADDRESS says where RabbitMQ is';
-      throw invalidAddress('rabbitmq', hostPort(server.host, server.port), why);
     });
-    if (!this.#isQuorum || !link.isOlderThan(3, 10)) return link;
-    await link.close();
-    throw tooOld('rabbitmq', 'RabbitMQ 3.10', "renew it, or say queueType: 'classic' (TENON_RABBITMQ_QUEUE_TYPE)");
+    return queues;
   }
 }
 

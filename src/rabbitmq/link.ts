@@ -1,4 +1,4 @@
-import type { Channel, ChannelModel, ConfirmChannel, Connection, ServerProperties } from 'amqplib';
+import type { Channel, ChannelModel, Connection, ServerProperties } from 'amqplib';
 
 import { packageMissing } from '../errors/package-missing.ts';
 import { isError } from '../internal/is-error.ts';
@@ -7,7 +7,6 @@ import { bounded, endsWithin } from '../runtime/bounded.ts';
 import type { Timers } from '../runtime/runtime.ts';
 import type { ConnectionSecurity } from '../tls/connection.ts';
 import type { RabbitMqPlace } from './address.ts';
-import { Publisher } from './publisher.ts';
 import { ForeignServerError, type RabbitMqServer, replyOf } from './rabbitmq.ts';
 
 /** The library. */
@@ -15,6 +14,8 @@ export type Amqplib = typeof import('amqplib');
 
 /** The parts of a {@link Link}. */
 export interface LinkInit {
+  /** The name by which RabbitMQ lists it. */
+  readonly name: string;
   readonly place: RabbitMqPlace;
   readonly server: RabbitMqServer;
   readonly vhost: string;
@@ -24,8 +25,6 @@ export interface LinkInit {
   readonly timers: Timers;
   readonly logger: Logger;
   readonly security: ConnectionSecurity;
-  /** Declares what the publisher needs. */
-  readonly prepare: (channel: Channel) => Promise<void>;
   /** Called once, when the connection has ended by itself. */
   readonly onLost: (error: unknown) => void;
 }
@@ -54,7 +53,6 @@ export class ClearHandshakeError extends Error {
 
 const closeMs = 1_000;
 const maxTimerMs = 2 ** 31 - 1;
-const fields = { broker: 'rabbitmq' };
 const nothing = (): void => {};
 
 /** Loads amqplib. FAILED_PRECONDITION (`app.package_missing`) without it. */
@@ -66,10 +64,9 @@ export async function loadAmqplib(): Promise<Amqplib> {
   }
 }
 
-/** One connection to RabbitMQ, with the channel that it publishes on. It ends once, and is not made again. */
+/** One connection to RabbitMQ. It ends once, and is not made again. */
 export class Link {
   readonly model: ChannelModel;
-  readonly publisher: Publisher;
   readonly #init: LinkInit;
   #lastError: unknown;
   #isOver = false;
@@ -77,25 +74,8 @@ export class Link {
   private constructor(model: ChannelModel, init: LinkInit) {
     this.model = model;
     this.#init = init;
-    const openChannel = async (): Promise<ConfirmChannel> => {
-      await this.declare((channel) => init.prepare(channel));
-      const channel = await this.call(model.createConfirmChannel());
-      channel.on('error', nothing);
-      return channel;
-    };
-    this.publisher = new Publisher(openChannel, (error) => this.#end(error));
     model.on('error', (error) => (this.#lastError = error));
     model.on('close', (error) => this.#end(error ?? this.#lastError ?? new Error('the connection was closed')));
-    model.on('blocked', (reason) => {
-      init.logger.warn('RabbitMQ takes no messages for now: publishing waits', { ...fields, reason });
-      this.publisher.isBlocked = true;
-    });
-    model.on('unblocked', () => {
-      init.logger.info('RabbitMQ takes messages again', fields);
-      this.publisher.isBlocked = false;
-    });
-    // It may have been said before anybody listened.
-    this.publisher.isBlocked = (model.connection as Internals).blocked === true;
   }
 
   get logger(): Logger {
@@ -107,12 +87,17 @@ export class Link {
     return this.#isOver;
   }
 
+  /** True while RabbitMQ reads nothing of it, for lack of memory or disk: it has published. */
+  get isBlocked(): boolean {
+    return (this.model.connection as Internals).blocked === true;
+  }
+
   /**
    * Connects. Rejects with an error of amqplib or of the socket, with a {@link ClearHandshakeError}, or with a
    * {@link ForeignServerError}.
    */
   static async open({ connect }: Amqplib, init: LinkInit): Promise<Link> {
-    const { place, server, security, heartbeatMs, vhost } = init;
+    const { name, place, server, security, heartbeatMs, vhost } = init;
     const timeout = Math.min(init.timeoutMs, maxTimerMs);
     const tls = place.isSecure ? security.tlsOfAddress : security.tls;
     const options = {
@@ -125,19 +110,12 @@ export class Link {
       vhost: encodeURIComponent(vhost),
       heartbeat: Math.ceil(heartbeatMs / 1_000),
     };
-    const socket = { ...tls, timeout, noDelay: true, clientProperties: { connection_name: 'tenon' } };
+    const socket = { ...tls, timeout, noDelay: true, clientProperties: { connection_name: name } };
     const model = await connect(options, socket).catch((error: unknown) => {
-      if (isForeign(error)) throw new ForeignServerError('it speaks no AMQP 0-9-1', { cause: error });
+      if (isForeign(error)) throw new ForeignServerError(server, error);
       throw !tls && isEnded(error) ? new ClearHandshakeError(error) : error;
     });
-    const link = new Link(model, init);
-    try {
-      await link.publisher.start();
-      return link;
-    } catch (error) {
-      await link.close();
-      throw error;
-    }
+    return new Link(model, init);
   }
 
   /** True for a RabbitMQ of an older version. Other servers have versions of their own. */
@@ -172,7 +150,7 @@ export class Link {
     const { timers, timeoutMs } = this.#init;
     const onTimeout = (): Error => {
       const error = new Error(`RabbitMQ did not answer within ${timeoutMs} ms`);
-      if (!this.publisher.isBlocked) this.#end(error);
+      if (!this.isBlocked) this.#end(error);
       return error;
     };
     return bounded(work, { timers, timeoutMs, onTimeout });
@@ -182,7 +160,6 @@ export class Link {
     if (this.#isOver) return;
     this.#isOver = true;
     const closed = new Error('the connection was closed');
-    this.publisher.end(closed);
     await endsWithin(this.model.close(), { timers: this.#init.timers, timeoutMs: closeMs }).catch(nothing);
     this.#destroy(closed);
   }
@@ -190,7 +167,6 @@ export class Link {
   #end(error: unknown): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.publisher.end(error);
     this.#destroy(error);
     this.#init.onLost(error);
   }

@@ -1,8 +1,10 @@
 /*
- * AMQP 0-9-1 as RabbitMQ speaks it, over amqplib: a `Link` is one connection, with a `Publisher` whose messages are
- * confirmed; a `QueueConsumer` consumes within a demand.
+ * AMQP 0-9-1 as RabbitMQ speaks it, over amqplib: a `RabbitMqClient` has two connections, each a `Link`, to one of
+ * several servers: a `Publisher` has one for itself, whose messages are confirmed; a `QueueConsumer` consumes on the
+ * other, within a demand.
  */
 import { textOf } from '../errors/errors.ts';
+import { hostPort } from '../internal/host-port.ts';
 
 /** The host and port of a server. */
 export interface RabbitMqServer {
@@ -24,7 +26,30 @@ export function replyOf(error: unknown): Reply | undefined {
 }
 
 /** A server that was reached and speaks no AMQP: its bytes were no frames, or not those of the handshake. */
-export class ForeignServerError extends Error {}
+export class ForeignServerError extends Error {
+  readonly address: string;
+
+  constructor({ host, port }: RabbitMqServer, cause: unknown) {
+    super('it speaks no AMQP 0-9-1', { cause });
+    this.address = hostPort(host, port);
+  }
+}
+
+/** The end of a channel for another message: whether RabbitMQ has the message at hand is not known. */
+export class ChannelClosedError extends Error {}
+
+/** True if the words with which RabbitMQ closed a channel name a message, by its topic, its exchange or its size. */
+export function isBlamed(
+  text: string,
+  message: { readonly exchange: string; readonly routingKey: string; readonly body: Uint8Array },
+): boolean {
+  const [, topic] = /access to topic '([^]*)' in exchange '/.exec(text) ?? [];
+  if (topic !== undefined) return topic === message.routingKey;
+  const [, size] = /message size (\d+) /.exec(text) ?? [];
+  if (size !== undefined) return Number(size) === message.body.length;
+  const [, exchange] = /exchange '([^']*)'/.exec(text) ?? [];
+  return exchange === message.exchange;
+}
 
 /** A queue or an exchange that exists with another property than was asked for. */
 export interface Incompatibility {

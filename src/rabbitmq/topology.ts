@@ -44,6 +44,8 @@ export class Topology {
   readonly #isQuorum: boolean;
   /** The queues for delays that were declared on a connection. */
   #delays = new WeakMap<Link, Map<string, Promise<void>>>();
+  /** Declarations of groups that are not answered yet, by the name of the queue. */
+  readonly #declaring = new Map<string, Promise<void>>();
 
   constructor({ exchange, isDurable, isQuorum }: TopologyInit) {
     this.exchange = exchange;
@@ -62,7 +64,17 @@ export class Topology {
     return Buffer.byteLength(this.#delayName(maxDelayMs, suffix)) > maxShortBytes ? undefined : queues;
   }
 
-  async declareGroup(link: Link, { main, redelivery }: GroupQueues, topic: string): Promise<void> {
+  /** Declares the queues of a group. Calls for the same group share one declaration while it is under way. */
+  declareGroup(link: Link, queues: GroupQueues, topic: string): Promise<void> {
+    const { main } = queues;
+    const known = this.#declaring.get(main);
+    if (known) return known;
+    const declaring = this.#declareGroup(link, queues, topic).finally(() => this.#declaring.delete(main));
+    this.#declaring.set(main, declaring);
+    return declaring;
+  }
+
+  async #declareGroup(link: Link, { main, redelivery }: GroupQueues, topic: string): Promise<void> {
     const args = this.#isQuorum ? { 'x-delivery-limit': deliveryLimit } : {};
     await link.declare(async (channel) => {
       await this.declareExchange(channel);

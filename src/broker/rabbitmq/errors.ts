@@ -1,8 +1,8 @@
 import { Code, type TenonError, textOf } from '../../errors/errors.ts';
 import { ClearHandshakeError, closedInHandshake } from '../../rabbitmq/link.ts';
-import { incompatibility, replyOf } from '../../rabbitmq/rabbitmq.ts';
+import { ChannelClosedError, ForeignServerError, incompatibility, replyOf } from '../../rabbitmq/rabbitmq.ts';
 import type { ErrorMeaning } from '../kit/driver.ts';
-import { mismatch } from '../kit/failures.ts';
+import { invalidAddress, mismatch } from '../kit/failures.ts';
 
 // The answers of RabbitMQ that are refusals. After the others the connection is made again.
 const codes: Readonly<Record<number, Code>> = {
@@ -25,9 +25,18 @@ export function mismatchOf(error: unknown): TenonError | undefined {
   return mismatch('rabbitmq', `the ${what}`, property, wanted, found, remedy);
 }
 
+/** The error for a server that cannot be used as it is; `undefined` for others. */
+export function startFailure(error: unknown): TenonError | undefined {
+  if (!(error instanceof ForeignServerError)) return mismatchOf(error);
+  const why = 'what listens there speaks no AMQP 0-9-1. TENON_BROKER_ADDRESS says where RabbitMQ is';
+  return invalidAddress('rabbitmq', error.address, why);
+}
+
 /** Translates an error of amqplib. `explained`: what TLS has to say about it. */
 export function meaningOf(error: unknown, explained: string | undefined): ErrorMeaning {
   const message = textOf(error);
+  if (error instanceof ChannelClosedError)
+    return { kind: 'unreachable', said: `has closed the channel of this event, which may have arrived: ${message}` };
   const { code = 0, text = '' } = replyOf(error) ?? {};
   const refused = (refusal: Code, said = message, isFinal = false): ErrorMeaning => ({
     kind: 'refused',

@@ -2,8 +2,9 @@ import { InFlight } from '../../internal/in-flight.ts';
 import { endsWithin, pause } from '../../runtime/bounded.ts';
 import type { Timers } from '../../runtime/runtime.ts';
 import { QueueConsumer, type ReceivedMessage } from '../../rabbitmq/consumer.ts';
-import type { Link } from '../../rabbitmq/link.ts';
-import { attemptOf, copiedProperties, headersOf, idOf, topicOf } from '../../rabbitmq/messages.ts';
+import { Copies } from '../../rabbitmq/copies.ts';
+import type { LinkPair } from '../../rabbitmq/link-pair.ts';
+import { attemptOf, headersOf, idOf, topicOf } from '../../rabbitmq/messages.ts';
 import type { Queues, Topology } from '../../rabbitmq/topology.ts';
 import type { DriverSubscription, EventSink, IncomingEvent, ReceiveRequest } from '../kit/driver.ts';
 import { mismatchOf } from './errors.ts';
@@ -16,7 +17,7 @@ export interface Delivery extends IncomingEvent {
 
 /** The parts of a {@link RabbitMqSubscription}. */
 export interface SubscriptionSetup {
-  readonly link: Link;
+  readonly pair: LinkPair;
   readonly topology: Topology;
   readonly queues: Queues;
   readonly request: ReceiveRequest;
@@ -37,21 +38,23 @@ export class RabbitMqSubscription implements DriverSubscription<Delivery> {
   readonly #returning = new InFlight();
   /** Events that are being moved to the queue for redelivery. */
   readonly #moving = new InFlight();
+  readonly #copies: Copies;
   #waiting = 0;
 
   constructor(setup: SubscriptionSetup) {
     this.#setup = setup;
+    this.#copies = new Copies(setup.pair.publisher);
   }
 
   async open(): Promise<this> {
-    const { link, queues, request, sink } = this.#setup;
+    const { pair, queues, request, sink } = this.#setup;
     const { maxInFlight, maxWaiting, mode } = request;
     // An iteration asks for its first event after this.
     const isPull = mode === 'consume' && sink.demand < maxInFlight;
     // Events that are returned have room of the prefetch count. A pull has none.
     const demand = (): number => sink.demand - (isPull ? 0 : this.#returning.count);
     this.#consumer = await QueueConsumer.open({
-      link,
+      link: pair.link,
       queue: queues.main,
       aside: queues.redelivery,
       prefetch: maxInFlight,
@@ -74,8 +77,10 @@ export class RabbitMqSubscription implements DriverSubscription<Delivery> {
   }
 
   async nack(event: Delivery, delayMs: number): Promise<void> {
-    const { link, topology, queues } = this.#setup;
-    const again = (queue: string): Promise<void> => this.#publishAgain(event, queue, event.attempt + 1);
+    const { pair, topology, queues } = this.#setup;
+    const { received, id, attempt } = event;
+    const next = { id, attempt: attempt + 1 };
+    const again = (queue: string): Promise<void> => this.#copies.move(received, this.#consumer, queue, next);
     if (queues.redelivery === undefined && delayMs > 0) {
       // A failure is one of the connection, with which the queue is gone.
       void this.#after(delayMs, () => again(queues.main).catch(() => undefined));
@@ -83,8 +88,10 @@ export class RabbitMqSubscription implements DriverSubscription<Delivery> {
     }
     this.#returning.enter();
     try {
-      await again(delayMs > 0 ? await topology.delayQueue(link, queues, delayMs) : queues.main);
+      await again(delayMs > 0 ? await topology.delayQueue(pair.link, queues, delayMs) : queues.main);
     } catch (error) {
+      // It goes back to its queue.
+      if (this.#closing.signal.aborted) return;
       topology.forgetDelays();
       // At once it would come back before its time.
       void this.#after(delayMs, () => this.release([event]));
@@ -103,23 +110,22 @@ export class RabbitMqSubscription implements DriverSubscription<Delivery> {
   }
 
   async close(): Promise<void> {
-    const { timers } = this.#setup;
     this.#closing.abort();
-    // A copy that cannot be confirmed soon may become a second one.
-    await endsWithin(this.#returning.idle(), { timers, timeoutMs: closeMs });
+    this.#copies.end();
+    // A copy that is on its way, and not confirmed soon, may become a second one.
+    await endsWithin(this.#returning.idle(), { timers: this.#setup.timers, timeoutMs: closeMs });
     await this.#consumer.close(this.#setup.queues.redelivery === undefined);
   }
 
   #receive(received: ReceivedMessage): void {
-    const { sink, queues, link, nextId } = this.#setup;
+    const { sink, queues, pair, nextId } = this.#setup;
     const { message } = received;
     // The receiver may change the body: another attempt gets what was published.
     const body = Buffer.from(message.content);
-    const id = idOf(message) ?? nextId();
-    const [topic, headers, attempt] = [topicOf(message), headersOf(message), attemptOf(message)];
-    const event = { topic, id, headers, body, attempt, received };
+    const [topic, id, headers] = [topicOf(message), idOf(message) ?? nextId(), headersOf(message)];
+    const event = { topic, id, headers, body, attempt: attemptOf(message), received };
     // While nothing can be published, no event is moved.
-    const isMoved = message.fields.redelivered && queues.redelivery !== undefined && !link.publisher.isBlocked;
+    const isMoved = message.fields.redelivered && queues.redelivery !== undefined && !pair.publisher.isBlocked;
     if (isMoved) void this.#setAside(event, queues.redelivery);
     else if (this.#moving.count > 0 && received.consumer.queue === queues.redelivery) void this.#deliverMoved(event);
     else sink.deliver(event);
@@ -128,7 +134,7 @@ export class RabbitMqSubscription implements DriverSubscription<Delivery> {
   /** If the process ended by an event whose move is not over, there would be two of it. */
   async #deliverMoved(event: Delivery): Promise<void> {
     await this.#moving.idle();
-    if (!this.#setup.link.isOver) this.#setup.sink.deliver(event);
+    if (!this.#setup.pair.link.isOver) this.#setup.sink.deliver(event);
   }
 
   /** Moves an event whose receiver was lost: by this event, or by another that it had in hand as well. */
@@ -136,10 +142,10 @@ export class RabbitMqSubscription implements DriverSubscription<Delivery> {
     this.#returning.enter();
     this.#moving.enter();
     try {
-      await this.#publishAgain(event, redelivery, event.attempt);
+      await this.#copies.move(event.received, this.#consumer, redelivery, event);
       await this.#consumer.settled().catch(() => undefined);
     } catch {
-      if (!this.#setup.link.isOver) this.#setup.sink.deliver(event);
+      if (!this.#setup.pair.link.isOver) this.#setup.sink.deliver(event);
     } finally {
       this.#moving.leave();
       this.#returned();
@@ -159,14 +165,5 @@ export class RabbitMqSubscription implements DriverSubscription<Delivery> {
     this.#waiting -= 1;
     if (!this.#closing.signal.aborted) await work();
     this.#consumer.resume();
-  }
-
-  /** Publishes a copy to a queue, and acknowledges the event when RabbitMQ has the copy. */
-  async #publishAgain({ received, id }: Delivery, queue: string, attempt: number): Promise<void> {
-    const properties = copiedProperties(received.message, id, attempt);
-    const copy = { exchange: '', routingKey: queue, body: received.message.content, properties };
-    const isRouted = await this.#setup.link.publisher.send(copy);
-    if (!isRouted) throw new Error(`the queue "${queue}" is gone`);
-    this.#consumer.ack(received);
   }
 }
