@@ -285,6 +285,20 @@ describeWithServer('RabbitMqBroker when RabbitMQ or a handler fails', rabbitMq, 
     }, 120_000);
   });
 
+  test('one event that RabbitMQ refuses does not fail others with its error', async () => {
+    const { broker } = await stage.broker(server.address);
+    const received = collector();
+    await broker.subscribe('among', received.receive, { queue: 'q' });
+    const send = (body: string, waitForReady: boolean): Promise<void> =>
+      broker.publish('among', { headers: {}, body: Buffer.from(body) }, { waitForReady });
+    const others = Array.from({ length: 20 }, (_, at) => send(`good ${at}`, true));
+    const poison = send('x'.repeat(20_000), false);
+    const more = Array.from({ length: 20 }, (_, at) => send(`later ${at}`, true));
+    await expect(poison).rejects.toMatchObject({ code: Code.FailedPrecondition, reason: 'broker.refused' });
+    await Promise.all([...others, ...more]);
+    await eventually('all of them', () => new Set(received.texts).size === 40, patienceMs);
+  }, 120_000);
+
   describe('a dead letter', () => {
     const fails = (): Promise<void> => Promise.reject(new Error('never'));
 
@@ -352,47 +366,113 @@ describeWithServer('RabbitMqBroker when RabbitMQ or a handler fails', rabbitMq, 
     }, 60_000);
   });
 
-  test('RabbitMQ without memory: publishing waits and then fails, no event in hand is given to others', async () => {
-    const { broker, logger } = await stage.broker(server.address, { timeoutMs: 2_000 });
-    const held: Event[] = [];
-    await broker.subscribe('held', (event) => void held.push(event), { queue: 'q' });
-    await publishText(broker, 'held', 'x');
-    await eventually('it is in hand', () => held.length === 1, patienceMs);
-    const { broker: member } = await stage.broker(server.address);
-    const received = collector();
-    await member.subscribe('memory', received.receive, { queue: 'q' });
-    await publishText(broker, 'memory', 'before');
-    await server.tool('rabbitmqctl', 'set_vm_memory_high_watermark', '0.00001');
-    // RabbitMQ says so to who publishes.
-    await Promise.allSettled([publishText(broker, 'memory', 'says so')]);
-    await eventually(
-      'it is blocked',
-      () => logger.texts.includes('warn RabbitMQ takes no messages for now: publishing waits'),
-      patienceMs,
-    );
-    const bounded = broker.publish('memory', { headers: {}, body: Buffer.from('never') }, { timeoutMs: 200 });
-    await expect(bounded).rejects.toMatchObject({
-      code: Code.DeadlineExceeded,
-      reason: 'broker.timeout',
-      message: expect.stringContaining('nothing was published'),
-    });
-    // RabbitMQ does not read this connection any more.
-    await expect(broker.subscribe('memory', () => {}, { queue: 'another' })).rejects.toMatchObject(unreachable);
-    const patient = broker.publish('memory', { headers: {}, body: Buffer.from('later') }, { timeoutMs: 60_000 });
-    await server.tool('rabbitmqctl', 'set_vm_memory_high_watermark', '0.6');
-    await patient;
-    await eventually('the event', () => received.texts.includes('later'), patienceMs);
-    expect(received.texts).not.toContain('never');
-    await held[0]?.ack();
-    await broker.disconnect();
+  describe('RabbitMQ without memory', () => {
+    const blocked = 'warn RabbitMQ takes no messages for now: publishing waits';
+    const unblocked = 'info RabbitMQ takes messages again';
+    const watermark = (share: string): Promise<string> =>
+      server.tool('rabbitmqctl', 'set_vm_memory_high_watermark', share);
+
+    /** Publishes until RabbitMQ, which has no memory, says so: it does to who publishes. */
+    async function fill({ broker, logger }: Staged, topic: string): Promise<void> {
+      stage.later(() => watermark('0.6'));
+      await watermark('0.00001');
+      const isBlocked = (): boolean => {
+        if (logger.texts.includes(blocked)) return true;
+        publishText(broker, topic, 'says so').catch(() => undefined);
+        return false;
+      };
+      await eventually('it is blocked', isBlocked, patienceMs);
+    }
+
+    test('a member that has published goes on: its acknowledgements are read, and it gets more events', async () => {
+      const member = await stage.broker(server.address, { timeoutMs: 2_000 });
+      const { broker, logger } = member;
+      const handled: string[] = [];
+      const held: Event[] = [];
+      const receive = (event: Event): void => {
+        handled.push(text(event));
+        held.push(event);
+      };
+      const subscriber = await broker.subscribe('acks', receive, { queue: 'q', maxInFlight: 1 });
+      const names = ['first', 'second', 'third', 'fourth'];
+      for (const name of names) await publishText(broker, 'acks', name);
+      await eventually('it is in hand', () => held.length === 1, patienceMs);
+      await fill(member, 'full');
+      for (let taken = 1; taken < names.length; taken += 1) {
+        await held.shift()?.ack();
+        await eventually(`event ${taken + 1}`, () => handled.length === taken + 1, patienceMs);
+      }
+      await held.shift()?.ack();
+      // What it asks for is answered as well.
+      const another = await broker.subscribe('acks', () => {}, { queue: 'another' });
+      await another.unsubscribe();
+      await subscriber.unsubscribe();
+      const client = await stage.client(server);
+      expect([handled, await client.messages('tenon/q/acks')]).toEqual([names, 0]);
+      expect(broker.status.state).toBe('connected');
+      await watermark('0.6');
+      await eventually('it takes messages', () => logger.texts.includes(unblocked), patienceMs);
+      await publishText(broker, 'acks', 'after');
+      expect(logger.texts.filter((line) => /lost|kept|interrupted/.test(line))).toEqual([]);
+    }, 180_000);
+
+    test('publishing waits and then fails, or is done when there is memory again', async () => {
+      const publisher = await stage.broker(server.address, { timeoutMs: 2_000 });
+      const { broker } = publisher;
+      const { broker: member } = await stage.broker(server.address);
+      const received = collector();
+      await member.subscribe('memory', received.receive, { queue: 'q' });
+      await publishText(broker, 'memory', 'before');
+      await fill(publisher, 'memory');
+      const bounded = broker.publish('memory', { headers: {}, body: Buffer.from('never') }, { timeoutMs: 200 });
+      await expect(bounded).rejects.toMatchObject({
+        code: Code.DeadlineExceeded,
+        reason: 'broker.timeout',
+        message: expect.stringContaining('nothing was published'),
+      });
+      const patient = broker.publish('memory', { headers: {}, body: Buffer.from('later') }, { timeoutMs: 60_000 });
+      await watermark('0.6');
+      await patient;
+      await eventually('the event', () => received.texts.includes('later'), patienceMs);
+      expect(received.texts).not.toContain('never');
+    }, 180_000);
+
+    test('an event that is nacked then and given back with its subscription is not there twice', async () => {
+      const member = await stage.broker(server.address, { timeoutMs: 2_000 });
+      const { broker, logger } = member;
+      const held: Event[] = [];
+      const subscriber = await broker.subscribe('once', (event) => void held.push(event), { queue: 'q' });
+      await publishText(broker, 'once', 'x');
+      await eventually('it is in hand', () => held.length === 1, patienceMs);
+      await fill(member, 'full');
+      const nacked = held[0]?.nack();
+      await subscriber.unsubscribe();
+      await nacked;
+      await watermark('0.6');
+      await eventually('it takes messages', () => logger.texts.includes(unblocked), patienceMs);
+      // By then a copy that had waited would be there.
+      await publishText(broker, 'full', 'after');
+      const client = await stage.client(server);
+      const left = ['tenon/q/once', 'tenon.redelivery/q/once'].map((queue) => client.messages(queue));
+      expect(await Promise.all(left)).toEqual([1, 0]);
+    }, 180_000);
+  });
+
+  test('the loss of the connection that publishes is the loss of both, and both are made again', async () => {
+    const { broker } = await stage.broker(server.address);
     const client = await stage.client(server);
-    expect([held.length, await client.messages('tenon/q/held')]).toEqual([1, 0]);
-    expect(await client.messages('tenon.redelivery/q/held')).toBe(0);
-    expect(logger.texts.filter((line) => !line.startsWith('debug'))).toEqual([
-      'warn RabbitMQ takes no messages for now: publishing waits',
-      'info RabbitMQ takes messages again',
-    ]);
-  }, 180_000);
+    const received = collector();
+    await broker.subscribe('pair', received.receive, { queue: 'q' });
+    const listed = await server.tool('rabbitmqctl', 'list_connections', '--silent', 'pid', 'client_properties');
+    const lines = listed.split('\n').filter((line) => line.includes('tenon'));
+    expect(lines).toHaveLength(2);
+    const [publishing = ''] = lines.filter((line) => line.includes('tenon, publishing'));
+    await server.tool('rabbitmqctl', 'close_connection', publishing.split('\t')[0] ?? '', 'for a test');
+    await eventually('it was away', () => broker.status.lastError !== undefined, patienceMs);
+    await publishAtLast(broker, 'pair', 'again');
+    await eventually('the event', () => received.texts.includes('again'), patienceMs);
+    await eventually('one consumer', async () => (await client.consumers('tenon/q/pair')) === 1, patienceMs);
+  }, 120_000);
 
   test('a subscriber without a queue goes on after an outage, and logs that it may have missed events', async () => {
     const { broker, front, logger } = await behind();
