@@ -51,7 +51,8 @@ export function assign(
   const load = (id: string): number => Array.from(assigned.get(id) ?? []).reduce((sum, [, all]) => sum + all.length, 0);
   for (const [topic, count] of partitionCounts) {
     const subscribers = [...members].filter(([, { topics }]) => topics.includes(topic));
-    const owners = ownersOf(topic, count, subscribers);
+    // A member that takes no more has its partitions until it has given them up.
+    const owners = ownersOf(topic, count, [...members]);
     const kept = new Map(subscribers.map(([id]) => [id, [] as number[]]));
     for (const [partition, id] of owners) kept.get(id)?.push(partition);
     // Who has most keeps one more than others, where the partitions do not come out even.
@@ -75,10 +76,10 @@ export function assign(
 function ownersOf(
   topic: string,
   count: number,
-  subscribers: readonly (readonly [string, Subscription])[],
+  members: readonly (readonly [string, Subscription])[],
 ): Map<number, string> {
   const owners = new Map<number, string>();
-  for (const [id, { owned }] of subscribers) {
+  for (const [id, { owned }] of members) {
     for (const partition of owned.get(topic) ?? [])
       if (partition < count) owners.set(partition, owners.has(partition) ? '' : id);
   }

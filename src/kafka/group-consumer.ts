@@ -25,6 +25,8 @@ export interface GroupConsumerInit {
 }
 
 const retryMs = 200;
+// Most members end sooner, and leave: a rebalance before that would hold them up.
+const drainAfterMs = 200;
 // Members often come one after another, and each waits for the heartbeats of those that are there.
 const oftenMs = 150;
 const oftenAfterJoin = 20;
@@ -42,6 +44,7 @@ export class GroupConsumer {
   /** The partitions that are being given up. */
   readonly #leaving = new Set<PartitionWindow>();
   readonly #ending = new AbortController();
+  #isDraining = false;
   /** True once it has committed: the group is not new. */
   #hasBegun = false;
   /** The number of heartbeats that are still sent soon after one another. */
@@ -78,6 +81,21 @@ export class GroupConsumer {
         return this.#current;
       });
     return this.#next;
+  }
+
+  /** Gives up its partitions: those of which nothing is in hand soon, the others as their events are settled. */
+  async drain(): Promise<void> {
+    const { timers, fetcher, logger, topic, group } = this.#init;
+    const { signal } = this.#ending;
+    await pause(timers, drainAfterMs, signal);
+    if (signal.aborted || this.#isDraining) return;
+    this.#isDraining = true;
+    // The server forgets what was committed long ago of topics that no member subscribes to.
+    for (const window of fetcher.windows.values()) window.isDirty = true;
+    await this.#membership.drain().catch((error: unknown) => {
+      // The next heartbeat joins again.
+      logger.debug('a member could not give up its partitions; it is tried again', { topic, group, error });
+    });
   }
 
   /** Commits a last time, and leaves the group. */
@@ -161,7 +179,9 @@ export class GroupConsumer {
     const fields = { topic, group, partition: window.partition };
     this.#leaving.add(window);
     const idle = new Promise<void>((resolve) => (window.onIdle = resolve));
-    if (window.running > 0 && !(await endsWithin(idle, { timers, timeoutMs: revokeWaitMs, keepAlive: false })))
+    // Its end waits for its handlers, however long they take.
+    const timeoutMs = this.#isDraining ? Number.POSITIVE_INFINITY : revokeWaitMs;
+    if (window.running > 0 && !(await endsWithin(idle, { timers, timeoutMs, keepAlive: false })))
       logger.warn('a partition goes to another member while its events are in hand: they come again there', fields);
     const { signal } = this.#ending;
     while (window.isLeaving && !window.isLost && !signal.aborted) {

@@ -53,6 +53,8 @@ export class GroupMembership {
   #isMember = false;
   #coordinator: KafkaAddress | undefined;
   #joining: Promise<void> | undefined;
+  /** True if it gets no more partitions. */
+  #isDraining = false;
   #hasEnded = false;
 
   constructor(init: MembershipInit) {
@@ -85,6 +87,14 @@ export class GroupMembership {
   committed(partitions: readonly number[]): Promise<ReadonlyMap<number, CommittedOffset>> {
     const { group, topic } = this.#init;
     return this.#atCoordinator((connection) => connection.committed(group, topic, partitions));
+  }
+
+  /** Joins again as a member that gets no partitions, and has those that it owns until it gives them up. */
+  async drain(): Promise<void> {
+    this.#isDraining = true;
+    // That which is under way may have asked for partitions.
+    await this.#joining?.catch(() => undefined);
+    await this.join();
   }
 
   /** Joins no more. What was reached can still be committed. */
@@ -153,7 +163,8 @@ export class GroupMembership {
   async #joinOnce(): Promise<boolean> {
     const { group, topic, sessionTimeoutMs, owned, onAssigned } = this.#init;
     const declared = owned();
-    const metadata = encodeSubscription({ topics: [topic], owned: new Map([[topic, declared]]) });
+    const topics = this.#isDraining ? [] : [topic];
+    const metadata = encodeSubscription({ topics, owned: new Map([[topic, declared]]) });
     const protocol = assignmentProtocol;
     this.#isMember = false;
     const request = { group, memberId: this.#memberId, sessionTimeoutMs, rebalanceTimeoutMs, protocol, metadata };

@@ -41,6 +41,8 @@ export interface BegunRecord {
 // A partition that can be read again, after a pause, waits for the end of a read that began without it.
 const maxWaitMs = 500;
 const maxBytes = 512 * 1_024;
+// Of all partitions together. One that has none may have an answer more.
+const maxUnreadBytes = 32 * 1_024 * 1_024;
 const retryMs = 100;
 
 /** Reads the records of partitions into their windows: the partitions of one server together. */
@@ -138,8 +140,11 @@ export class PartitionFetcher {
   read(): void {
     const { ahead, isStopped } = this.#init;
     if (isStopped() || this.#failure !== undefined) return;
-    const hasRoom = ({ isLeaving, unread }: PartitionWindow): boolean => !isLeaving && unread < ahead;
-    const wanted = [...this.windows.values()].filter(hasRoom).map(({ partition }) => partition);
+    const windows = [...this.windows.values()];
+    const isFull = windows.reduce((sum, { unreadBytes }) => sum + unreadBytes, 0) >= maxUnreadBytes;
+    const hasRoom = ({ isLeaving, unread }: PartitionWindow): boolean =>
+      !isLeaving && (isFull ? unread === 0 : unread < ahead);
+    const wanted = windows.filter(hasRoom).map(({ partition }) => partition);
     for (const { name, leader, partitions } of this.#byLeader(wanted)) {
       if (this.#reading.has(name)) continue;
       this.#reading.add(name);

@@ -47,6 +47,7 @@ export class PartitionWindow {
   readonly #records: ReadRecord[] = [];
   readonly #marks = new Map<number, Mark>();
   #running = 0;
+  #unreadBytes = 0;
 
   /** @param committed where the partition's last owner stopped; without one it begins at `start` */
   constructor(partition: number, start: number, committed?: CommittedOffset) {
@@ -73,6 +74,11 @@ export class PartitionWindow {
     return Math.max(0, this.#records.length - this.#marks.size);
   }
 
+  /** The bytes of those records. */
+  get unreadBytes(): number {
+    return this.#unreadBytes;
+  }
+
   /** True if an event is in hand beside which no other is begun. */
   get runsAlone(): boolean {
     return (
@@ -97,7 +103,11 @@ export class PartitionWindow {
   }
 
   add({ records, next = this.position }: FetchedPartition): void {
-    for (const record of records) if (record.offset >= this.position) this.#records.push(record);
+    for (const record of records) {
+      if (record.offset < this.position) continue;
+      this.#records.push(record);
+      if (!this.#marks.has(record.offset)) this.#unreadBytes += bytesOf(record);
+    }
     this.position = Math.max(this.position, next);
     this.#advance();
   }
@@ -124,7 +134,9 @@ export class PartitionWindow {
 
   /** Notes that an event is begun. Returns its attempt. */
   begin(offset: number): number {
-    const mark = this.#marks.get(offset) ?? { attempts: 0, state: 'waiting', dueMs: 0, isSuspect: false };
+    const known = this.#marks.get(offset);
+    if (!known) this.#unreadBytes -= bytesOf(this.#records[this.#indexOf(offset)]);
+    const mark = known ?? { attempts: 0, state: 'waiting', dueMs: 0, isSuspect: false };
     mark.attempts += 1;
     mark.state = 'running';
     this.#marks.set(offset, mark);
@@ -174,13 +186,19 @@ export class PartitionWindow {
 
   /** Events that are not settled may hold up many that are: only their places are kept. */
   #forgetBody(offset: number): void {
+    const index = this.#indexOf(offset);
+    if (index >= 0) this.#records[index] = { offset, value: null, headers: [] };
+  }
+
+  /** The place of a record; -1 if it was not read. */
+  #indexOf(offset: number): number {
     let [from, to] = [0, this.#records.length];
     while (from < to) {
       const middle = (from + to) >> 1;
       if ((this.#records[middle]?.offset ?? 0) < offset) from = middle + 1;
       else to = middle;
     }
-    if (this.#records[from]?.offset === offset) this.#records[from] = { offset, value: null, headers: [] };
+    return this.#records[from]?.offset === offset ? from : -1;
   }
 
   #ended(): void {
@@ -212,6 +230,12 @@ export class PartitionWindow {
       this.#marks.set(this.position + index, { attempts, state, dueMs: 0, isSuspect });
     }
   }
+}
+
+function bytesOf(record: ReadRecord | undefined): number {
+  let bytes = record?.value?.length ?? 0;
+  for (const [name, value] of record?.headers ?? []) bytes += name.length + (value?.length ?? 0);
+  return bytes;
 }
 
 /** One printable character: whether it is settled, else its attempts, up to 38, and whether it is in hand. */

@@ -3,12 +3,12 @@ import { describe, expect, test } from '@jest/globals';
 import { GroupReader } from '../../src/broker/kafka/group-reader.ts';
 import { type KafkaEvent, PartitionReader, type ReaderSetup } from '../../src/broker/kafka/partition-reader.ts';
 import type { ReceiveRequest } from '../../src/broker/kit/driver.ts';
-import { encodeAssignment } from '../../src/kafka/assignment.ts';
+import { decodeSubscription, encodeAssignment } from '../../src/kafka/assignment.ts';
 import { type CommittedOffset, faults, type FetchRequest, KafkaFault } from '../../src/kafka/kafka.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import type { ConnectionSecurity } from '../../src/tls/connection.ts';
 import { fakeCluster, type FakeCalls } from '../kafka/fake.ts';
-import { gate } from '../support/waiting.ts';
+import { gate, settled } from '../support/waiting.ts';
 import { eventually, RecordingLogger, text } from './support.ts';
 
 interface Stage {
@@ -237,6 +237,49 @@ describe('GroupReader', () => {
     await reader.close();
   });
 
+  test('gives up at its end what nobody has in hand, and the rest as it is settled: others wait for it', async () => {
+    const said: string[] = [];
+    let topics: readonly string[] = [];
+    const join: FakeCalls['join'] = async ({ metadata }) => {
+      const own = decodeSubscription(metadata);
+      topics = own.topics;
+      said.push(`takes ${topics.join()} has ${(own.owned.get('t') ?? []).join()}`);
+      return { memberId: 'm', generation: 1, members: [] };
+    };
+    const sync: FakeCalls['sync'] = async () =>
+      encodeAssignment(new Map(topics.map((topic) => [topic, [0, 1, 2]] as const)));
+    const { setup, take, commits } = stage({ log: [['a'], ['b'], []], calls: { join, sync } });
+    const reader = new GroupReader(setup, 'q');
+    await reader.open();
+    const events: KafkaEvent[] = [];
+    while (events.length < 2) events.push(...(await take(reader)));
+    const [a, b] = events.toSorted((one, other) => one.window.partition - other.window.partition);
+    reader.stop();
+    await eventually('the idle one is given up', () => said.at(-1) === 'takes  has 0,1');
+    await reader.ack([b as KafkaEvent]);
+    await eventually('the second as well', () => said.at(-1) === 'takes  has 0');
+    expect(commits.some((one) => one[1]?.offset === 1)).toBe(true);
+    expect(a?.window.isLost).toBe(false);
+    await reader.ack([a as KafkaEvent]);
+    await eventually('the last one', () => said.at(-1) === 'takes  has ');
+    expect(commits.some((one) => one[0]?.offset === 1)).toBe(true);
+    await reader.close();
+  });
+
+  test('leaves at once if nothing is in hand at its end', async () => {
+    let joins = 0;
+    const join: FakeCalls['join'] = async () => {
+      joins += 1;
+      return { memberId: 'm', generation: 1, members: [] };
+    };
+    const { setup } = stage({ log: [['a']], calls: { join } });
+    const reader = new GroupReader(setup, 'q');
+    await reader.open();
+    reader.stop();
+    await reader.close();
+    expect(joins).toBe(1);
+  });
+
   test('sends heartbeats while the leaders are not found', async () => {
     const { setup } = stage({ log: [['a']] });
     let [asked, now] = [0, 0];
@@ -253,6 +296,54 @@ describe('GroupReader', () => {
 });
 
 describe('PartitionReader', () => {
+  const body = Buffer.alloc(1_024 * 1_024);
+  const bodies = (partition: number, from: number, count: number) => {
+    const records = Array.from({ length: count }, (_, index) => ({ offset: from + index, value: body, headers: [] }));
+    return { partition, records, next: from + count };
+  };
+  const soon = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 5));
+
+  test('large events of many partitions do not fill the memory: some are read ahead of all together', async () => {
+    let read = 0;
+    const fetch: FakeCalls['fetch'] = async ({ positions }) => {
+      await soon();
+      read += positions.size;
+      return Array.from(positions, ([partition, from]) => bodies(partition, from, 1));
+    };
+    const { setup, take } = stage({ log: Array.from({ length: 8 }, () => []), calls: { fetch } });
+    const reader = new PartitionReader(setup);
+    await reader.open();
+    expect(await settled(() => read)).toBe(32);
+    let taken = 0;
+    while (taken < 100) {
+      const events = await take(reader);
+      await reader.ack(events);
+      taken += events.length;
+    }
+    expect(read - taken).toBeLessThanOrEqual(40);
+    await reader.close();
+  });
+
+  test('a partition whose large events are not begun does not keep others from being read', async () => {
+    let fetches = 0;
+    const fetch: FakeCalls['fetch'] = async ({ positions }) => {
+      await soon();
+      fetches += 1;
+      return Array.from(positions, ([partition, from]) => {
+        if (partition === 0) return bodies(0, from, 40);
+        return fetches > 1 ? bodies(1, from, 1) : { partition, records: [], next: undefined };
+      });
+    };
+    const { setup, take } = stage({ log: [[], []], calls: { fetch } });
+    const reader = new PartitionReader(setup);
+    await reader.open();
+    const seen = new Set<number>();
+    for (let polls = 0; seen.size < 2 && polls < 20; polls += 1)
+      for (const { window } of await take(reader, 1)) seen.add(window.partition);
+    expect([...seen].sort()).toEqual([0, 1]);
+    await reader.close();
+  });
+
   test('reads all partitions, and settles at once what is only watched', async () => {
     const values = Array.from({ length: 2_500 }, (_, index) => String(index));
     const { setup, take } = stage({ log: [values], mode: 'watch' });

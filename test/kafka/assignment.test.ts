@@ -91,6 +91,27 @@ describe('assign', () => {
     expect(ofTopic(assigned)).toEqual({ a: [], b: [] });
   });
 
+  test('gives nobody what a member has in hand that takes no more, until it has given it up', () => {
+    const counts = new Map([['orders', 3]]);
+    const ending = (owned: readonly number[]): Subscription => ({ topics: [], owned: new Map([['orders', owned]]) });
+    const rounds = [[0, 1, 2], [1], []].map((owned) =>
+      ofTopic(
+        assign(
+          new Map([
+            ['a', ending(owned)],
+            ['b', member()],
+          ]),
+          counts,
+        ),
+      ),
+    );
+    expect(rounds).toEqual([
+      { a: [], b: [] },
+      { a: [], b: [0, 2] },
+      { a: [], b: [0, 1, 2] },
+    ]);
+  });
+
   test('forgets partitions that are no more', () => {
     const assigned = assign(new Map([['a', member([0, 9])]]), new Map([['orders', 1]]));
     expect(ofTopic(assigned)).toEqual({ a: [0] });

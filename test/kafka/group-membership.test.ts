@@ -148,6 +148,16 @@ describe('GroupMembership', () => {
     expect([calls, assigned]).toEqual([['join', 'owns ', 'sync', 'heartbeat'], [[0, 1]]]);
   });
 
+  test('that takes no more partitions joins with those that it has, also after a join that asked for some', async () => {
+    const { membership, calls, assigned } = joined();
+    const joining = membership.join();
+    await membership.drain();
+    await joining;
+    expect(calls.filter((call) => call.startsWith('owns'))).toEqual(['owns ', 'owns 0 1']);
+    expect(assigned).toEqual([[0, 1], []]);
+    await membership.heartbeat();
+  });
+
   test('joins no more once it has ended, and still commits', async () => {
     const { membership, commit, calls } = joined({ commit: [fault(faults.illegalGeneration)] });
     await membership.join();

@@ -121,6 +121,24 @@ describe('PartitionWindow', () => {
     expect(window.ready(0, false)).toBeUndefined();
   });
 
+  test('counts the bytes of what was read and not begun, and of nothing else', () => {
+    const window = new PartitionWindow(0, 0, { offset: 0, metadata: 'tenon1:4' });
+    const headers = [['name', Buffer.from('value')]] as const;
+    const records = [0, 1, 2].map((offset) => ({ offset, value: Buffer.alloc(100), headers }));
+    window.add({ partition: 0, records, next: 3 });
+    // The first one was begun by the last owner.
+    expect(window.unreadBytes).toBe(218);
+    begin(window, 2);
+    expect(window.unreadBytes).toBe(109);
+    window.again(1, 0);
+    window.settle(0);
+    window.begin(1);
+    window.settle(1);
+    expect([window.unread, window.unreadBytes]).toEqual([1, 109]);
+    begin(window);
+    expect([window.unread, window.unreadBytes]).toEqual([0, 0]);
+  });
+
   test('an event that was not begun after all has no attempt more', () => {
     const window = windowOf(0);
     begin(window);

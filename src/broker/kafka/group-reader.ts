@@ -30,6 +30,11 @@ export class GroupReader extends PartitionReader {
     await super.keepAlive();
   }
 
+  override stop(): void {
+    super.stop();
+    void this.#consumer.drain();
+  }
+
   override async close(): Promise<void> {
     try {
       await this.#consumer.leave();
