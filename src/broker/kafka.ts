@@ -102,7 +102,6 @@ export class KafkaBroker extends PortableBroker<KafkaEvent> implements Broker {
   }
 }
 
-/** The topics of a Kafka. */
 class KafkaDriver implements BrokerDriver<KafkaEvent> {
   readonly address: string;
   readonly maxBatch = 1_000;

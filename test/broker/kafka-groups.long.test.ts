@@ -233,6 +233,35 @@ describeWithServer('KafkaBroker, and the members of its groups', new BackendServ
   );
 
   test(
+    'a member that ends while a handler works leaves to others what it has not in hand, and the rest after it',
+    async () => {
+      await createTopic(server, 'ending', 4);
+      const [{ broker }, { broker: other }] = [await connected(server), await connected(server)];
+      const [held, received]: [Event[], ReturnType<typeof collector>] = [[], collector()];
+      const ending = await broker.subscribe('ending', (event) => void held.push(event), { queue: 'ending' });
+      await other.subscribe('ending', received.receive, { queue: 'ending' });
+      await becomes('partitions of each member', () => sharesOf('ending'), [2, 2]);
+      const publish = (orderKey: string): Promise<void> =>
+        other.publish('ending', { headers: {}, body: Buffer.from(orderKey) }, { orderKey });
+      let published = 0;
+      for (; held.length === 0; published += 1) {
+        await publish(`key-${published}`);
+        await eventually('it came', () => held.length + received.texts.length > published, patienceMs);
+      }
+      const ended = ending.unsubscribe();
+      await becomes('what is not in hand goes', async () => (await sharesOf('ending')).toSorted(), [0, 3]);
+      const keys = Array.from({ length: 40 }, (_, index) => `later-${index}`);
+      for (const key of keys) await publish(key);
+      await eventually('some of each partition', () => received.texts.length >= published + 10, patienceMs);
+      await held[0]?.ack();
+      await ended;
+      await eventually('all', () => received.texts.length === published - 1 + keys.length, patienceMs);
+      expect([held.length, new Set(received.texts).size]).toEqual([1, received.texts.length]);
+    },
+    limitMs,
+  );
+
+  test(
     'members of one queue on several topics begin one after another without a warning',
     async () => {
       const topics = ['one', 'two', 'three', 'four', 'five', 'six'];

@@ -266,7 +266,7 @@ describe('GroupReader', () => {
     await reader.close();
   });
 
-  test('leaves at once if nothing is in hand at its end', async () => {
+  test('leaves at once if its handlers end soon: no rebalance holds it up', async () => {
     let joins = 0;
     const join: FakeCalls['join'] = async () => {
       joins += 1;

@@ -8,12 +8,11 @@ export class GroupReader extends PartitionReader {
 
   constructor(setup: ReaderSetup, group: string) {
     super(setup);
-    const { control: cluster, request, from, sessionTimeoutMs, revokeWaitMs, runtime, logger, sink } = setup;
-    const times = { sessionTimeoutMs, revokeWaitMs, timers: runtime.timers };
-    const own = { cluster, group, topic: request.topic, from, logger, fetcher: this.fetcher };
+    const { control: cluster, request, runtime, sessionTimeoutMs, sink } = setup;
+    const own = { cluster, group, topic: request.topic, timers: runtime.timers, fetcher: this.fetcher };
     this.keepAliveMs = sessionTimeoutMs / 10;
     this.#consumer = new GroupConsumer({
-      ...times,
+      ...setup,
       ...own,
       onLost: () => {
         const inHand = sink.unsettled().length;

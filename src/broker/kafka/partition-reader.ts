@@ -50,10 +50,9 @@ export class PartitionReader implements DriverSubscription<KafkaEvent> {
     this.setup = setup;
     const { request, reads, logger, sink, leaders } = setup;
     const { topic, queue, maxInFlight } = request;
-    const own = { topic, reads, logger, leaders, fields: { topic, queue } };
+    const own = { topic, reads, logger, leaders, timers: setup.runtime.timers, fields: { topic, queue } };
     this.fetcher = new PartitionFetcher({
       ...own,
-      timers: setup.runtime.timers,
       ahead: Math.min(maxInFlight, maxAhead),
       isStopped: () => sink.isStopped,
       onChange: () => this.#wake(),
@@ -83,7 +82,6 @@ export class PartitionReader implements DriverSubscription<KafkaEvent> {
       this.fetcher.cancel(events);
       throw this.failed(error);
     }
-    // Nobody is given them any more.
     this.fetcher.cancel(events);
     return [];
   }
