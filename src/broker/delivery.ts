@@ -5,9 +5,10 @@ import { pause } from '../runtime/bounded.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { Store } from '../store/store.ts';
 import type { Broker, BrokerCapabilities, Event, Subscriber, SubscribeOptions } from './broker.ts';
-import { DeadLetters } from './delivery/dead-letters.ts';
+import { deadLetteredMessage, DeadLetters, storesDeadLetters } from './delivery/dead-letters.ts';
 import { Deduplicator } from './delivery/deduplicator.ts';
 import { KeyedQueue } from './delivery/keyed-queue.ts';
+import { LaterAttempt } from './delivery/later-attempt.ts';
 import { OneAtATime } from './delivery/one-at-a-time.ts';
 import { type AttemptFailure, type HandlerAttempt, RunningAttempts } from './delivery/running-attempts.ts';
 import { StoredAttempts } from './delivery/stored-attempts.ts';
@@ -216,6 +217,8 @@ class Delivery {
   readonly #delayed = new WeakSet<Event>();
   /** The current attempt of events that are retried in this process. */
   readonly #attempts = new Map<Event, number>();
+  /** Events, as their handlers have them, of which an attempt has failed: that handler decides no more. */
+  readonly #ended = new WeakSet<Event>();
   readonly #handling = new InFlight();
   #hasLeftEvents = false;
 
@@ -250,7 +253,10 @@ class Delivery {
     this.#running = new RunningAttempts({
       timeoutMs: handlerTimeoutMs,
       runtime,
-      timedOut: () => failures.handlerTimedOut(String(broker), topic, handlerTimeoutMs),
+      timedOut: (event) => {
+        this.#ended.add(event);
+        return failures.handlerTimedOut(String(broker), topic, handlerTimeoutMs);
+      },
       onLateEnd: () => this.#logSafely('info', 'a handler that was given up has ended', { topic }),
     });
   }
@@ -402,17 +408,17 @@ class Delivery {
   /** Resolves with true if the event was handled. `onHandled` runs before it is acknowledged. */
   #handle(event: Event, inOrder: boolean, onHandled?: () => Promise<void>): Promise<boolean> {
     const { attempt } = event;
-    if (this.#storedAttempts || attempt > this.#retry + 1) return this.#handleCounted(event, inOrder, onHandled);
+    if (this.#countIn(event) || attempt > this.#retry + 1) return this.#handleCounted(event, inOrder, onHandled);
     return this.#handleFrom(attempt, event, inOrder, onHandled);
   }
 
   /** Counts the attempt, and handles the event with care if it has used up its attempts without an end. */
   async #handleCounted(event: Event, inOrder: boolean, onHandled?: () => Promise<void>): Promise<boolean> {
-    const first = this.#storedAttempts ? await this.#countAttempt(event, event.attempt) : event.attempt;
+    const first = await this.#countAttempt(event, event.attempt);
     if (first <= this.#retry + 1) return this.#handleFrom(first, event, inOrder, onHandled);
-    const isGivenUp = first > this.#retry + 1 + spareAttempts && !this.#delayed.has(event);
-    // Of a postponed event it is not known how many of its deliveries came too early.
-    if (isGivenUp && event.headers[deliverAtHeader] === undefined) {
+    // How many deliveries of a postponed event came too early is known to no broker.
+    const isUncertain = event.headers[deliverAtHeader] !== undefined && !this.#countIn(event);
+    if (first > this.#retry + 1 + spareAttempts && !this.#delayed.has(event) && !isUncertain) {
       const cause = failures.attemptsExhausted(String(this.#broker), event.topic, first - 1);
       await this.#giveUp(event, first - 1, cause, 'it was delivered too often, and no handler of it has ended');
       return false;
@@ -421,16 +427,21 @@ class Delivery {
     return this.#suspects.run(async () => {
       await reclaimSlot(event);
       if (this.#isOver(event)) return false;
-      if (!this.#isLeaving) return this.#handleFrom(first, event, inOrder, onHandled);
+      if (!this.#isLeaving) return this.#handleFrom(isUncertain ? 1 : first, event, inOrder || isUncertain, onHandled);
       await this.#returnToBroker(event, 0);
       return false;
     });
   }
 
-  /** Counts an attempt in the store. Resolves with its number; with `otherwise` if the store is away. */
+  /** The store that counts the attempts of an event. One that has another id each time cannot be counted. */
+  #countIn(event: Event & Partial<Deferrable>): StoredAttempts | undefined {
+    return event.hasOwnId === false ? undefined : this.#storedAttempts;
+  }
+
+  /** Counts an attempt in the store. Resolves with its number; with `otherwise` if none counts, or it is away. */
   async #countAttempt(event: Event, otherwise: number): Promise<number> {
     try {
-      return (await this.#storedAttempts?.begin(event)) ?? otherwise;
+      return (await this.#countIn(event)?.begin(event)) ?? otherwise;
     } catch (error) {
       this.#log('warn', 'an attempt could not be counted in the store', event, error);
       return otherwise;
@@ -440,9 +451,10 @@ class Delivery {
   async #handleFrom(first: number, event: Event, inOrder: boolean, onHandled?: () => Promise<void>): Promise<boolean> {
     const inHand = inOrder || !this.#brokerRetries;
     if (first !== event.attempt) this.#attempts.set(event, first);
+    let own = event;
     for (let attempt = first; ; attempt = await this.#countAttempt(event, attempt + 1)) {
       const { aborted, reason } = this.#abandoned.signal;
-      const failure = aborted ? { error: reason as unknown } : await this.#attempt(event);
+      const failure = aborted ? { error: reason as unknown } : await this.#attempt(own);
       const rejected = this.#rejected.get(event);
       if (rejected) {
         await rejected;
@@ -459,6 +471,7 @@ class Delivery {
         return true;
       }
       if (this.#abandoned.signal.aborted && this.#capabilities.ack) return false;
+      this.#ended.add(own);
       this.#deadLetters.onFailure(event);
       if (attempt > this.#retry || this.#abandoned.signal.aborted) {
         await this.#giveUp(event, attempt, failure.error, 'its handler failed at the last attempt');
@@ -471,21 +484,29 @@ class Delivery {
         return false;
       }
       this.#attempts.set(event, attempt + 1);
+      const reject = (reason: unknown): Promise<void> =>
+        'onReject' in event ? this.#reject(event, reason) : event.reject(reason);
+      own = new LaterAttempt({ event, ended: this.#ended, reject });
     }
   }
 
   #attempt(event: Event): Promise<AttemptFailure | undefined> {
-    return this.#running.run((attempt) => this.#handler(event, this.#abandoned.signal, attempt));
+    return this.#running.run(event, (attempt) => this.#handler(event, this.#abandoned.signal, attempt));
   }
 
   /** Forgets the failures and the attempts of an event that is settled. */
   #forget(event: Event): void {
     this.#deadLetters.forget(event);
     // What is not removed is forgotten after its time.
-    this.#storedAttempts?.forget(event).catch(() => undefined);
+    this.#countIn(event)
+      ?.forget(event)
+      .catch(() => undefined);
   }
 
-  readonly #onReject = (event: Event, reason: unknown): Promise<void> => {
+  readonly #onReject = (event: Event, reason: unknown): Promise<void> =>
+    this.#ended.has(event) ? settled : this.#reject(event, reason);
+
+  #reject(event: Event, reason: unknown): Promise<void> {
     const known = this.#rejected.get(event);
     if (known) return known;
     const cause = reason ?? failures.rejected(String(this.#broker), this.#topic);
@@ -495,7 +516,7 @@ class Delivery {
     done.catch(() => undefined);
     this.#rejected.set(event, done);
     return done;
-  };
+  }
 
   async #giveUp(event: Event, attempts: number, failure: unknown, why: string): Promise<void> {
     const deadLetter = this.#deadLetters.topicFor(event.topic);
@@ -563,19 +584,6 @@ class Delivery {
       // There is nowhere else to report it.
     }
   }
-}
-
-/** True if dead letters are stored for those who look for them later. */
-function storesDeadLetters({ persistent, replay, deadLetterQueue }: BrokerCapabilities): boolean {
-  return persistent && (replay || deadLetterQueue !== undefined);
-}
-
-/** The log message for an event that was published to its dead-letter topic. */
-function deadLetteredMessage(capabilities: BrokerCapabilities, why: string): string {
-  if (storesDeadLetters(capabilities)) return `an event went to its dead-letter topic: ${why}`;
-  if (capabilities.persistent)
-    return `an event went to its dead-letter topic, for the queues that have subscribed there: ${why}`;
-  return `an event is lost, unless somebody reads its dead-letter topic at this moment: ${why}`;
 }
 
 function yieldSlot(event: Event & Partial<Deferrable>): void {

@@ -7,6 +7,7 @@ import { MemoryBroker } from '../../src/broker/memory.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { MemoryStore } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
+import { stage as scripted } from './kit/scripted-driver.ts';
 import { collector, publishText, RecordingLogger, text, virtualRuntime } from './support.ts';
 
 /** A memory broker that redelivers, and does not count. */
@@ -152,6 +153,45 @@ describe('a handler that never returns', () => {
     expect([handled, dead.texts]).toEqual([['late', 'late'], []]);
   });
 
+  test('does not refuse its event, of which the next attempt is made', async () => {
+    const { broker, timers, handled, dead, subscribe } = await stage();
+    await subscribe({ handlerTimeoutMs: 50, retry: 1, retryDelayMs: 10 }, async (event) => {
+      if (handled.length > 1) return timers.sleep(40);
+      await timers.sleep(70);
+      await event.reject(new Error('late'));
+    });
+    await broker.publish('orders', { headers: {}, body: Buffer.from('late') }, { orderKey: 'k' });
+    await timers.advance(1_000);
+    expect([handled, dead.texts]).toEqual([['late', 'late'], []]);
+  });
+
+  test('does not refuse its event when it is told that it was given up, nor after the last attempt', async () => {
+    const { broker, timers, handled, dead, subscribe } = await stage();
+    await subscribe({ handlerTimeoutMs: 50, retry: 2, retryDelayMs: 10 }, (event, _signal, attempt) => {
+      attempt.onAbort = () => void event.reject(new Error('too late'));
+      return never;
+    });
+    await broker.publish('orders', { headers: {}, body: Buffer.from('hangs') }, { orderKey: 'k' });
+    await timers.advance(1_000);
+    expect([handled.length, dead.texts]).toEqual([3, ['hangs']]);
+    expect(dead.events[0]?.headers['tenon-dead-letter-reason']).toBe('broker.handler_timeout');
+  });
+
+  test('leaves it to the handler of a later attempt to refuse the event', async () => {
+    const { broker, timers, handled, dead, subscribe } = await stage();
+    await subscribe({ handlerTimeoutMs: 50, retry: 5, retryDelayMs: 10 }, async (event) => {
+      if (handled.length === 1) return never;
+      await event.reject(new Error('refused'));
+    });
+    await broker.publish('orders', { headers: {}, body: Buffer.from('x') }, { orderKey: 'k' });
+    await timers.advance(1_000);
+    expect([handled.length, dead.texts]).toEqual([2, ['x']]);
+    expect(dead.events[0]?.headers).toMatchObject({
+      'tenon-dead-letter-message': 'refused',
+      'tenon-attempts': '2',
+    });
+  });
+
   test('is given up in time when others have ended before it', async () => {
     const { broker, timers, dead, subscribe } = await stage();
     const options = { handlerTimeoutMs: 100, retry: 0 };
@@ -232,6 +272,19 @@ describe('an event that was delivered more often than it has attempts', () => {
       'tenon-dead-letter-code': 'ABORTED',
       'tenon-attempts': '14',
     });
+  });
+
+  test('has all its attempts if it was postponed: some of the deliveries came before its time', async () => {
+    const { broker, timers, handled, dead, subscribe } = await stage(Redelivering);
+    await subscribe({ retry: 2, retryDelayMs: 10 }, (event) =>
+      text(event) === 'was 7' && handled.length < 3 ? fails() : Promise.resolve(),
+    );
+    const headers = { 'tenon-deliver-at': '1969-12-31T23:59:59.000Z' };
+    await broker.publish('orders', { headers, body: Buffer.from('was 7') });
+    await timers.advance(1_000);
+    await broker.publish('orders', { headers, body: Buffer.from('was 99') });
+    await timers.advance(1_000);
+    expect([handled, dead.texts]).toEqual([['was 7', 'was 7', 'was 7', 'was 99'], []]);
   });
 
   test('is handled alone among its like, while others go on', async () => {
@@ -328,6 +381,34 @@ describe('attempts in a store', () => {
     await timers.advance(1_000);
     expect([handled.length, new Set(keys).size, keys.length]).toEqual([3, 1, 3]);
     expect(await begin(keys[0] ?? '', 1_000)).toBe(1);
+  });
+
+  test('end a postponed event that ends its process as well: what they count are attempts', async () => {
+    const { broker, timers, handled, dead, subscribe } = await stage(Uncounting, new MemoryStore());
+    const headers = { 'tenon-deliver-at': '1969-12-31T23:59:59.000Z' };
+    for (let died = 0; died < 12; died += 1) {
+      const process = await subscribe({ queue: 'q', retry: 0 }, () => never);
+      if (died === 0) await broker.publish('orders', { headers, body: Buffer.from('poison') });
+      await timers.advance(100);
+      await process.unsubscribe(AbortSignal.abort());
+    }
+    expect([handled.length, dead.texts]).toEqual([11, ['poison']]);
+  });
+
+  test('are not kept of events without an id, which would have another key at each delivery', async () => {
+    const store = new MemoryStore();
+    const keys: string[] = [];
+    const begin = store.increment.bind(store);
+    store.increment = (key, ttlMs) => (keys.push(key), begin(key, ttlMs));
+    const { broker, driver, timers, logger } = await scripted(() => {}, { attempts: false });
+    const handled: string[] = [];
+    const handle: DeliveryHandler = async (event) => void handled.push(text(event));
+    const seams = { runtime: { ...virtualRuntime(), timers }, logger, store };
+    await deliver(broker, 'orders', { queue: 'q' }, handle, seams);
+    driver.last.sink.deliver({ headers: {}, body: Buffer.from('of another program'), attempt: 1 });
+    driver.last.sink.deliver({ id: '7', headers: {}, body: Buffer.from('ours'), attempt: 1 });
+    await timers.advance(100);
+    expect([handled.toSorted(), keys]).toEqual([['of another program', 'ours'], [expect.stringMatching(/ 7$/)]]);
   });
 
   test('are not counted while the store is away: the event is handled all the same', async () => {

@@ -1,5 +1,5 @@
 import type { Runtime } from '../../runtime/runtime.ts';
-import type { Broker, Event } from '../broker.ts';
+import type { Broker, BrokerCapabilities, Event } from '../broker.ts';
 import { publishDeadLetter } from '../kit/dead-letter.ts';
 import { deadLetterTopicOf } from '../kit/headers.ts';
 
@@ -64,4 +64,17 @@ export class DeadLetters {
 
 function keyOf({ topic, id }: Event): string {
   return `${topic} ${id}`;
+}
+
+/** True if dead letters are stored for those who look for them later. */
+export function storesDeadLetters({ persistent, replay, deadLetterQueue }: BrokerCapabilities): boolean {
+  return persistent && (replay || deadLetterQueue !== undefined);
+}
+
+/** The log message for an event that was published to its dead-letter topic. */
+export function deadLetteredMessage(capabilities: BrokerCapabilities, why: string): string {
+  if (storesDeadLetters(capabilities)) return `an event went to its dead-letter topic: ${why}`;
+  if (capabilities.persistent)
+    return `an event went to its dead-letter topic, for the queues that have subscribed there: ${why}`;
+  return `an event is lost, unless somebody reads its dead-letter topic at this moment: ${why}`;
 }

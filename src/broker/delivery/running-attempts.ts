@@ -1,5 +1,6 @@
 import type { TenonError } from '../../errors/errors.ts';
 import type { Runtime, Timer } from '../../runtime/runtime.ts';
+import type { Event } from '../broker.ts';
 
 /** One attempt of a handler, for a handler that wants to know when nobody waits for it any more. */
 export interface HandlerAttempt {
@@ -18,12 +19,14 @@ export interface AttemptFailure {
 
 class Attempt implements HandlerAttempt {
   onAbort: ((reason: TenonError) => void) | undefined = undefined;
+  readonly event: Event;
   readonly deadline: number;
   readonly end: (failure: AttemptFailure | undefined) => void;
   #controller: AbortController | undefined;
   #reason: TenonError | undefined;
 
-  constructor(deadline: number, end: (failure: AttemptFailure | undefined) => void) {
+  constructor(event: Event, deadline: number, end: (failure: AttemptFailure | undefined) => void) {
+    this.event = event;
     this.deadline = deadline;
     this.end = end;
   }
@@ -48,8 +51,8 @@ class Attempt implements HandlerAttempt {
 export interface RunningAttemptsInit {
   readonly timeoutMs: number;
   readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
-  /** Makes the error of an attempt that is given up. */
-  readonly timedOut: () => TenonError;
+  /** Called when an attempt is given up, before its handler hears of it. Makes the error. */
+  readonly timedOut: (event: Event) => TenonError;
   /** Called when the handler of an attempt that was given up has ended. */
   readonly onLateEnd: () => void;
 }
@@ -66,10 +69,10 @@ export class RunningAttempts {
     this.#init = init;
   }
 
-  /** Runs a handler. Resolves with its failure, or that of the time-out; with undefined if it has succeeded. */
-  run(handler: (attempt: HandlerAttempt) => Promise<void>): Promise<AttemptFailure | undefined> {
+  /** Runs a handler of an event. Resolves with its failure, or that of the time-out; with undefined if it succeeds. */
+  run(event: Event, handler: (attempt: HandlerAttempt) => Promise<void>): Promise<AttemptFailure | undefined> {
     return new Promise((resolve) => {
-      const attempt = new Attempt(this.#init.runtime.clock.monotonicMs() + this.#init.timeoutMs, resolve);
+      const attempt = new Attempt(event, this.#init.runtime.clock.monotonicMs() + this.#init.timeoutMs, resolve);
       this.#running.add(attempt);
       this.#arm(attempt);
       void this.#watch(attempt, handler);
@@ -117,7 +120,7 @@ export class RunningAttempts {
     for (const attempt of this.#running) {
       if (attempt.deadline > nowMs) return this.#arm(attempt);
       this.#running.delete(attempt);
-      const error = this.#init.timedOut();
+      const error = this.#init.timedOut(attempt.event);
       attempt.end({ error });
       attempt.abort(error);
     }

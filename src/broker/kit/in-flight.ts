@@ -53,6 +53,8 @@ export interface Deferrable {
   reclaimSlot(): Promise<void> | undefined;
   /** True if it is settled, or its session has ended: others may have it. */
   readonly isOver: boolean;
+  /** False if the id was made by the kit: the event has another one when it is delivered again. */
+  readonly hasOwnId: boolean;
   /** Called by `reject` in place of its own work, as long as the event is not settled. */
   onReject: ((event: Event, reason: unknown) => Promise<void>) | undefined;
 }
@@ -242,6 +244,10 @@ class InFlightEvent<E extends IncomingEvent> implements Event, Deferrable {
 
   get id(): string {
     return (this.#id ??= this.from.id ?? this.#owner.nextId());
+  }
+
+  get hasOwnId(): boolean {
+    return this.from.id !== undefined;
   }
 
   ack(): Promise<void> {
