@@ -484,8 +484,7 @@ class Delivery {
         return false;
       }
       this.#attempts.set(event, attempt + 1);
-      const reject = (reason: unknown): Promise<void> =>
-        'onReject' in event ? this.#reject(event, reason) : event.reject(reason);
+      const reject = (reason: unknown): Promise<void> => this.#rejectLater(event, reason);
       own = new LaterAttempt({ event, ended: this.#ended, reject });
     }
   }
@@ -505,6 +504,12 @@ class Delivery {
 
   readonly #onReject = (event: Event, reason: unknown): Promise<void> =>
     this.#ended.has(event) ? settled : this.#reject(event, reason);
+
+  #rejectLater(event: Event & Partial<Deferrable>, reason: unknown): Promise<void> {
+    // Only events of the kit say so.
+    if (event.isOver === undefined) return event.reject(reason);
+    return event.isOver ? settled : this.#reject(event, reason);
+  }
 
   #reject(event: Event, reason: unknown): Promise<void> {
     const known = this.#rejected.get(event);

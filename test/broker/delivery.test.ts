@@ -78,6 +78,7 @@ function own(event: Event & Partial<Deferrable>): Event & Deferrable {
     get isOver() {
       return event.isOver === true;
     },
+    hasOwnId: event.hasOwnId ?? true,
     onReject: undefined,
     ack: () => event.ack(),
     nack: (options) => event.nack(options),
