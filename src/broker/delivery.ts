@@ -484,8 +484,7 @@ class Delivery {
         return false;
       }
       this.#attempts.set(event, attempt + 1);
-      const reject = (reason: unknown): Promise<void> => this.#rejectLater(event, reason);
-      own = new LaterAttempt({ event, ended: this.#ended, reject });
+      own = new LaterAttempt({ event, ended: this.#ended, reject: (reason) => this.#rejectLater(event, reason) });
     }
   }
 

@@ -59,29 +59,29 @@ async function stage() {
     onFailure: (error) => failures.push(error),
   });
   await publisher.start();
-  const settled: string[] = [];
+  const outcomes: string[] = [];
   const send = (topic: string, bytes = 1, onHeld?: (withdraw: () => boolean) => void): void => {
     const message = { exchange: 'tenon', routingKey: topic, body: Buffer.alloc(bytes), properties: {}, onHeld };
     publisher.send(message).then(
-      (isRouted) => settled.push(`${topic} ${isRouted}`),
-      (error: Error) => settled.push(`${topic} ${error instanceof ChannelClosedError ? 'unknown' : error.message}`),
+      (isRouted) => outcomes.push(`${topic} ${isRouted}`),
+      (error: Error) => outcomes.push(`${topic} ${error instanceof ChannelClosedError ? 'unknown' : error.message}`),
     );
   };
   const { timers } = runtime;
   const last = (): StagedChannel => channels.at(-1) as StagedChannel;
   const topics = (): string[] => last().sent.map(({ topic }) => topic);
-  return { publisher, channels, failures, settled, send, timers, last, topics };
+  return { publisher, channels, failures, outcomes, send, timers, last, topics };
 }
 const megabytes = 1_024 * 1_024;
 
 describe('Publisher', () => {
   test('one message that is refused does not fail the others with its error', async () => {
-    const { settled, send, timers, last } = await stage();
+    const { outcomes, send, timers, last } = await stage();
     for (const topic of ['a', 'denied', 'b']) send(topic);
     const text = "ACCESS_REFUSED - access to topic 'denied' in exchange 'tenon' in vhost '/' refused for user 'me'";
     last().close(text);
     await timers.settle();
-    expect(settled).toEqual([
+    expect(outcomes).toEqual([
       'a unknown',
       `denied Channel closed by server: 403 (ACCESS-REFUSED) with message "${text}"`,
       'b unknown',
@@ -89,15 +89,15 @@ describe('Publisher', () => {
   });
 
   test('a message that was alone on its channel has the words, whatever they name', async () => {
-    const { settled, send, timers, last } = await stage();
+    const { outcomes, send, timers, last } = await stage();
     send('a');
     last().close('something else');
     await timers.settle();
-    expect(settled).toEqual([expect.stringContaining('something else')]);
+    expect(outcomes).toEqual([expect.stringContaining('something else')]);
   });
 
   test('what waits while a channel is closed goes to the next one, and not to that', async () => {
-    const { settled, send, timers, channels, last, topics } = await stage();
+    const { outcomes, send, timers, channels, last, topics } = await stage();
     send('first', 40 * megabytes);
     send('second', 40 * megabytes);
     expect(topics()).toEqual(['first']);
@@ -106,11 +106,11 @@ describe('Publisher', () => {
     expect([channels.length, topics()]).toEqual([2, ['second']]);
     last().confirm();
     await timers.settle();
-    expect(settled).toEqual([expect.stringContaining('first Channel closed by server'), 'second true']);
+    expect(outcomes).toEqual([expect.stringContaining('first Channel closed by server'), 'second true']);
   });
 
   test('messages that are all refused do not cost a channel each', async () => {
-    const { send, timers, channels, last, settled } = await stage();
+    const { send, timers, channels, last, outcomes } = await stage();
     for (let sent = 0; sent < 200; sent += 1) {
       send(String(sent));
       if (last().sent.length > 0) last().close('no');
@@ -120,7 +120,7 @@ describe('Publisher', () => {
     await timers.advance(2_000);
     last().close('no');
     await timers.settle();
-    expect(settled).toHaveLength(200);
+    expect(outcomes).toHaveLength(200);
   });
 
   test('a channel on which something was confirmed is opened again at once', async () => {
@@ -135,7 +135,7 @@ describe('Publisher', () => {
   });
 
   test('as many bytes are under way as may be, one message at least, and none overtakes another', async () => {
-    const { settled, send, timers, last, topics } = await stage();
+    const { outcomes, send, timers, last, topics } = await stage();
     send('large', 100 * megabytes);
     send('half', 33 * megabytes);
     send('other half', 33 * megabytes);
@@ -148,11 +148,11 @@ describe('Publisher', () => {
     last().confirm();
     last().confirm();
     await timers.settle();
-    expect(settled).toEqual(['large true', 'half true', 'other half true', 'small true']);
+    expect(outcomes).toEqual(['large true', 'half true', 'other half true', 'small true']);
   });
 
   test('a message that is withdrawn while it waits is not published, and its call ends', async () => {
-    const { publisher, settled, send, timers, last, topics } = await stage();
+    const { publisher, outcomes, send, timers, last, topics } = await stage();
     publisher.isBlocked = true;
     let withdraw = (): boolean => false;
     send('withdrawn', 1, (take) => (withdraw = take));
@@ -162,11 +162,11 @@ describe('Publisher', () => {
     expect(topics()).toEqual(['kept']);
     last().confirm();
     await timers.settle();
-    expect(settled).toEqual(['withdrawn the message was withdrawn before it was published', 'kept true']);
+    expect(outcomes).toEqual(['withdrawn the message was withdrawn before it was published', 'kept true']);
   });
 
   test('ends with all that it has, and opens no other channel', async () => {
-    const { publisher, channels, failures, settled, send, timers, last } = await stage();
+    const { publisher, channels, failures, outcomes, send, timers, last } = await stage();
     send('sent');
     publisher.isBlocked = true;
     send('held');
@@ -174,7 +174,7 @@ describe('Publisher', () => {
     last().emit('close');
     send('late');
     await timers.advance(10_000);
-    expect([...settled].sort()).toEqual(['held it is lost', 'late it is lost', 'sent it is lost']);
+    expect([...outcomes].sort()).toEqual(['held it is lost', 'late it is lost', 'sent it is lost']);
     expect([channels.length, failures]).toEqual([1, []]);
   });
 });
