@@ -125,8 +125,8 @@ export class Publisher {
   /** Rejects what waits, and all that comes. */
   end(cause: unknown): void {
     if (this.#isEnded) return;
-    this.#ending.abort();
     this.#cause = cause;
+    this.#ending.abort();
     this.#channel = undefined;
     for (const { reject } of this.#held) reject(cause);
     this.#held.clear();
