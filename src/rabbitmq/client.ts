@@ -1,4 +1,5 @@
 import { hostPort } from '../internal/host-port.ts';
+import { isError } from '../internal/is-error.ts';
 import { type Amqplib, type Link, loadAmqplib } from './link.ts';
 import { LinkPair, type LinkPairInit } from './link-pair.ts';
 import type { RabbitMqServer } from './rabbitmq.ts';
@@ -46,7 +47,7 @@ export class RabbitMqClient {
   /** The connections. Throws while there are none. */
   get pair(): LinkPair {
     if (this.#pair) return this.#pair;
-    throw this.#failure instanceof Error ? this.#failure : new Error('the connection is lost');
+    throw isError(this.#failure) ? this.#failure : new Error('the connection is lost');
   }
 
   /** The connection of amqplib that publishes; `undefined` while there is none. */

@@ -58,7 +58,7 @@ export class LinkPair {
     let lost: { readonly error: unknown } | undefined;
     const onLost = (error: unknown): void => {
       lost ??= { error };
-      pair?.#end(error);
+      if (pair) pair.#end(error);
     };
     const own = { ...init, timers: init.runtime.timers, onLost };
     const link = await Link.open(amqplib, { ...own, name: 'tenon' });

@@ -340,7 +340,7 @@ describe('PartitionReader', () => {
     const seen = new Set<number>();
     for (let polls = 0; seen.size < 2 && polls < 20; polls += 1)
       for (const { window } of await take(reader, 1)) seen.add(window.partition);
-    expect([...seen].sort()).toEqual([0, 1]);
+    expect([...seen].sort((a, b) => a - b)).toEqual([0, 1]);
     await reader.close();
   });
 
