@@ -55,6 +55,7 @@ export class PartitionFetcher {
   readonly #reading = new Set<string>();
   #leaders: PartitionLeaders = new Map();
   #failure: unknown;
+  #lastBegun: PartitionWindow | undefined;
 
   constructor(init: FetcherInit) {
     this.#init = init;
@@ -111,7 +112,7 @@ export class PartitionFetcher {
 
   /** Begins events that are ready, in turn from each partition: `count` of them, `fresh` for the first time. */
   begin(count: number, fresh: number, nowMs: number): readonly BegunRecord[] {
-    const windows = [...this.windows.values()];
+    const windows = this.#inTurn();
     const begun: BegunRecord[] = [];
     if (windows.some(({ runsAlone }) => runsAlone)) return begun;
     let [running, left] = [windows.reduce((sum, one) => sum + one.running, 0), fresh];
@@ -123,6 +124,7 @@ export class PartitionFetcher {
         // One that may end the process is to end it for no other event.
         if (ready.isSuspect && running > 0) return begun;
         const { record } = ready;
+        this.#lastBegun = window;
         begun.push({ window, record, attempt: window.begin(record.offset) });
         if (ready.isSuspect) return begun;
         [running, left, isMore] = [running + 1, left - (ready.isFresh ? 1 : 0), true];
@@ -153,6 +155,13 @@ export class PartitionFetcher {
         if (isDone) this.read();
       });
     }
+  }
+
+  /** The windows, from the one behind that which was served last: with room for one event each still gets its turn. */
+  #inTurn(): PartitionWindow[] {
+    const windows = [...this.windows.values()];
+    const last = this.#lastBegun ? windows.indexOf(this.#lastBegun) : -1;
+    return [...windows.slice(last + 1), ...windows.slice(0, last + 1)];
   }
 
   /** Reads once. False if it has failed. */

@@ -324,6 +324,21 @@ describe('PartitionReader', () => {
     await reader.close();
   });
 
+  test('with room for one event each partition has its turn', async () => {
+    const { setup, take } = stage({ log: [Array.from({ length: 20 }, () => 'a'), ['b', 'b', 'b']] });
+    const reader = new PartitionReader(setup);
+    await reader.open();
+    await soon();
+    const order: string[] = [];
+    for (let taken = 0; taken < 6; taken += 1) {
+      const events = await take(reader, 1);
+      order.push(...events.map((event) => text(event)));
+      await reader.ack(events);
+    }
+    expect(order).toEqual(['a', 'b', 'a', 'b', 'a', 'b']);
+    await reader.close();
+  });
+
   test('a partition whose large events are not begun does not keep others from being read', async () => {
     let fetches = 0;
     const fetch: FakeCalls['fetch'] = async ({ positions }) => {
@@ -338,8 +353,10 @@ describe('PartitionReader', () => {
     const reader = new PartitionReader(setup);
     await reader.open();
     const seen = new Set<number>();
-    for (let polls = 0; seen.size < 2 && polls < 20; polls += 1)
+    for (let polls = 0; seen.size < 2 && polls < 20; polls += 1) {
       for (const { window } of await take(reader, 1)) seen.add(window.partition);
+      await soon();
+    }
     expect([...seen].sort((a, b) => a - b)).toEqual([0, 1]);
     await reader.close();
   });
