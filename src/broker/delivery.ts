@@ -8,7 +8,7 @@ import type { Broker, BrokerCapabilities, Event, Subscriber, SubscribeOptions } 
 import { deadLetteredMessage, DeadLetters, storesDeadLetters } from './delivery/dead-letters.ts';
 import { Deduplicator } from './delivery/deduplicator.ts';
 import { KeyedQueue } from './delivery/keyed-queue.ts';
-import { LaterAttempt } from './delivery/later-attempt.ts';
+import { OneAttempt } from './delivery/one-attempt.ts';
 import { OneAtATime } from './delivery/one-at-a-time.ts';
 import { type AttemptFailure, type HandlerAttempt, RunningAttempts } from './delivery/running-attempts.ts';
 import { StoredAttempts } from './delivery/stored-attempts.ts';
@@ -16,7 +16,7 @@ import { type KeyLease, StoredKeys } from './delivery/stored-keys.ts';
 import { capabilitiesOf, missingCapabilities } from './kit/capabilities.ts';
 import * as failures from './kit/failures.ts';
 import { deadLetterTopicOf, dedupeKeyHeader, orderKeyHeader } from './kit/headers.ts';
-import { type Deferrable, settled } from './kit/in-flight.ts';
+import { type Deferrable, reclaimSlot, settled, yieldSlot } from './kit/in-flight.ts';
 import { deliverAtHeader } from './kit/scheduling.ts';
 import { TopicPattern } from './kit/wildcards.ts';
 
@@ -451,7 +451,7 @@ class Delivery {
   async #handleFrom(first: number, event: Event, inOrder: boolean, onHandled?: () => Promise<void>): Promise<boolean> {
     const inHand = inOrder || !this.#brokerRetries;
     if (first !== event.attempt) this.#attempts.set(event, first);
-    let own = event;
+    let own = inHand ? this.#ownAttempt(event) : event;
     for (let attempt = first; ; attempt = await this.#countAttempt(event, attempt + 1)) {
       const { aborted, reason } = this.#abandoned.signal;
       const failure = aborted ? { error: reason as unknown } : await this.#attempt(own);
@@ -484,8 +484,12 @@ class Delivery {
         return false;
       }
       this.#attempts.set(event, attempt + 1);
-      own = new LaterAttempt({ event, ended: this.#ended, reject: (reason) => this.#rejectLater(event, reason) });
+      own = this.#ownAttempt(event);
     }
+  }
+
+  #ownAttempt(event: Event): Event {
+    return new OneAttempt({ event, ended: this.#ended, reject: (reason) => this.#rejectLater(event, reason) });
   }
 
   #attempt(event: Event): Promise<AttemptFailure | undefined> {
@@ -496,9 +500,8 @@ class Delivery {
   #forget(event: Event): void {
     this.#deadLetters.forget(event);
     // What is not removed is forgotten after its time.
-    this.#countIn(event)
-      ?.forget(event)
-      .catch(() => undefined);
+    const store = this.#countIn(event);
+    store?.forget(event).catch(() => undefined);
   }
 
   readonly #onReject = (event: Event, reason: unknown): Promise<void> =>
@@ -588,12 +591,4 @@ class Delivery {
       // There is nowhere else to report it.
     }
   }
-}
-
-function yieldSlot(event: Event & Partial<Deferrable>): void {
-  event.yieldSlot?.();
-}
-
-function reclaimSlot(event: Event & Partial<Deferrable>): Promise<void> | undefined {
-  return event.reclaimSlot?.();
 }

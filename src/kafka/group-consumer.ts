@@ -26,7 +26,7 @@ export interface GroupConsumerInit {
 
 const retryMs = 200;
 // Most members end sooner, and leave: a rebalance before that would hold them up.
-const drainAfterMs = 200;
+const drainAfterMs = 1_000;
 // Members often come one after another, and each waits for the heartbeats of those that are there.
 const oftenMs = 150;
 const oftenAfterJoin = 20;
@@ -184,6 +184,8 @@ export class GroupConsumer {
     if (window.running > 0 && !(await endsWithin(idle, { timers, timeoutMs, keepAlive: false })))
       logger.warn('a partition goes to another member while its events are in hand: they come again there', fields);
     const { signal } = this.#ending;
+    // Several are given up by one rebalance; none, if its end comes now.
+    if (this.#isDraining) await pause(timers, drainAfterMs, signal);
     while (window.isLeaving && !window.isLost && !signal.aborted) {
       try {
         await this.#giveUp(window);

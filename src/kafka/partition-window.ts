@@ -47,6 +47,7 @@ export class PartitionWindow {
   readonly #records: ReadRecord[] = [];
   readonly #marks = new Map<number, Mark>();
   #running = 0;
+  #unread = 0;
   #unreadBytes = 0;
 
   /** @param committed where the partition's last owner stopped; without one it begins at `start` */
@@ -71,7 +72,7 @@ export class PartitionWindow {
 
   /** The number of records that were read and not begun. */
   get unread(): number {
-    return Math.max(0, this.#records.length - this.#marks.size);
+    return this.#unread;
   }
 
   /** The bytes of those records. */
@@ -105,8 +106,11 @@ export class PartitionWindow {
   add({ records, next = this.position }: FetchedPartition): void {
     for (const record of records) {
       if (record.offset < this.position) continue;
-      this.#records.push(record);
-      if (!this.#marks.has(record.offset)) this.#unreadBytes += bytesOf(record);
+      const mark = this.#marks.get(record.offset);
+      this.#records.push(mark?.state === 'done' ? placeOf(record) : record);
+      if (mark) continue;
+      this.#unread += 1;
+      this.#unreadBytes += bytesOf(record);
     }
     this.position = Math.max(this.position, next);
     this.#advance();
@@ -135,7 +139,10 @@ export class PartitionWindow {
   /** Notes that an event is begun. Returns its attempt. */
   begin(offset: number): number {
     const known = this.#marks.get(offset);
-    if (!known) this.#unreadBytes -= bytesOf(this.#records[this.#indexOf(offset)]);
+    if (!known) {
+      this.#unread -= 1;
+      this.#unreadBytes -= bytesOf(this.#records[this.#indexOf(offset)]);
+    }
     const mark = known ?? { attempts: 0, state: 'waiting', dueMs: 0, isSuspect: false };
     mark.attempts += 1;
     mark.state = 'running';
@@ -187,7 +194,7 @@ export class PartitionWindow {
   /** Events that are not settled may hold up many that are: only their places are kept. */
   #forgetBody(offset: number): void {
     const index = this.#indexOf(offset);
-    if (index >= 0) this.#records[index] = { offset, value: null, headers: [] };
+    if (index >= 0) this.#records[index] = placeOf({ offset });
   }
 
   /** The place of a record; -1 if it was not read. */
@@ -230,6 +237,11 @@ export class PartitionWindow {
       this.#marks.set(this.position + index, { attempts, state, dueMs: 0, isSuspect });
     }
   }
+}
+
+/** The place of a record that is settled, without what it holds. */
+function placeOf({ offset }: Pick<ReadRecord, 'offset'>): ReadRecord {
+  return { offset, value: null, headers: [] };
 }
 
 function bytesOf(record: ReadRecord | undefined): number {

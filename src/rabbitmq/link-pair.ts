@@ -23,6 +23,8 @@ export class LinkPair {
   readonly link: Link;
   /** Publishes on the other one. */
   readonly publisher: Publisher;
+  /** As `publisher`, on a channel of its own: a refused event ends no copy that is on its way, and a copy no event. */
+  readonly copies: Publisher;
   readonly #publishing: Link;
   readonly #init: LinkPairInit;
   /** True from when it was opened until it is closed or lost. */
@@ -35,21 +37,30 @@ export class LinkPair {
     const { logger, runtime, prepare } = init;
     const openChannel = async (): Promise<ConfirmChannel> => {
       await link.declare((channel) => prepare(channel));
-      const channel = await publishing.call(publishing.model.createConfirmChannel());
-      channel.on('error', nothing);
-      return channel;
+      const opening = publishing.model.createConfirmChannel();
+      try {
+        const channel = await publishing.call(opening);
+        channel.on('error', nothing);
+        return channel;
+      } catch (error) {
+        // It may be opened later, when RabbitMQ reads again.
+        opening.then(discard, nothing);
+        throw error;
+      }
     };
-    this.publisher = new Publisher({ openChannel, runtime, onFailure: (error) => this.#end(error) });
+    const setup = { openChannel, runtime, onFailure: (error: unknown) => this.#end(error) };
+    this.publisher = new Publisher(setup);
+    this.copies = new Publisher(setup);
     publishing.model.on('blocked', (reason) => {
       logger.warn('RabbitMQ takes no messages for now: publishing waits', { ...fields, reason });
-      this.publisher.isBlocked = true;
+      this.#setBlocked(true);
     });
     publishing.model.on('unblocked', () => {
       logger.info('RabbitMQ takes messages again', fields);
-      this.publisher.isBlocked = false;
+      this.#setBlocked(false);
     });
     // It may have been said before anybody listened.
-    this.publisher.isBlocked = publishing.isBlocked;
+    this.#setBlocked(publishing.isBlocked);
   }
 
   /** Connects. Rejects as {@link Link.open} does, and with the error of a connection that is lost meanwhile. */
@@ -65,7 +76,7 @@ export class LinkPair {
     try {
       const publishing = await Link.open(amqplib, { ...own, name: 'tenon, publishing' });
       pair = new LinkPair(link, publishing, init);
-      await pair.publisher.start();
+      await Promise.all([pair.publisher.start(), pair.copies.start()]);
       assertKept(lost);
       pair.#isOpen = true;
       return pair;
@@ -83,19 +94,34 @@ export class LinkPair {
 
   async close(): Promise<void> {
     this.#isOpen = false;
-    this.publisher.end(new Error('the connection was closed'));
+    this.#endPublishing(new Error('the connection was closed'));
     await Promise.all([this.link.close(), this.#publishing.close()]);
+  }
+
+  #setBlocked(isBlocked: boolean): void {
+    this.publisher.isBlocked = isBlocked;
+    this.copies.isBlocked = isBlocked;
+  }
+
+  #endPublishing(cause: unknown): void {
+    this.publisher.end(cause);
+    this.copies.end(cause);
   }
 
   #end(error: unknown): void {
     const wasOpen = this.#isOpen;
     this.#isOpen = false;
-    this.publisher.end(error);
+    this.#endPublishing(error);
     // That which has ended by itself is closed already.
     void this.link.close();
     void this.#publishing.close();
     if (wasOpen) this.#init.onLost(error);
   }
+}
+
+function discard(channel: ConfirmChannel): void {
+  channel.on('error', nothing);
+  channel.close().catch(nothing);
 }
 
 /** Throws the error of a connection that was lost. */

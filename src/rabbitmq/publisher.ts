@@ -54,8 +54,8 @@ export class Publisher {
   readonly #init: PublisherInit;
   /** In the order in which they are to be published. */
   readonly #held = new Set<HeldMessage>();
-  /** Messages that RabbitMQ has returned and not confirmed yet. */
-  readonly #returned = new Set<string>();
+  /** The numbers of messages that RabbitMQ has returned and not confirmed yet: ids of other programs may repeat. */
+  readonly #returned = new Map<string, number>();
   readonly #ending = new AbortController();
   #channel: ConfirmChannel | undefined;
   #isBlocked = false;
@@ -145,9 +145,10 @@ export class Publisher {
   async #open(): Promise<OpenChannel> {
     const channel = await this.#init.openChannel();
     if (this.#isEnded) throw this.#cause;
-    channel.on('return', ({ fields, properties }) =>
-      this.#returned.add(keyOf(properties.messageId, fields.routingKey)),
-    );
+    channel.on('return', ({ fields, properties }) => {
+      const key = keyOf(properties.messageId, fields.routingKey);
+      this.#returned.set(key, (this.#returned.get(key) ?? 0) + 1);
+    });
     channel.on('error', (error) => (this.#refusal = error));
     const closed = new Promise<boolean>((resolve) => {
       // The listener of amqplib, which tells those that wait for a confirm, comes after it.
@@ -180,7 +181,7 @@ export class Publisher {
           this.#unconfirmedBytes -= body.length;
           this.#hasConfirmed ||= !error;
         }
-        const isReturned = this.#returned.size > 0 && this.#returned.delete(keyOf(properties.messageId, routingKey));
+        const isReturned = this.#returned.size > 0 && this.#takeReturn(keyOf(properties.messageId, routingKey));
         if (!error) resolve(!isReturned);
         else reject(error.message === 'channel closed' ? this.#failureOf(message, error) : error);
         if (this.#held.size > 0) this.#flush();
@@ -189,6 +190,14 @@ export class Publisher {
       this.#unconfirmed += 1;
       this.#unconfirmedBytes += body.length;
     });
+  }
+
+  /** True if a message of this key was returned, and is not confirmed yet. */
+  #takeReturn(key: string): boolean {
+    const count = this.#returned.get(key) ?? 0;
+    if (count > 1) this.#returned.set(key, count - 1);
+    else this.#returned.delete(key);
+    return count > 0;
   }
 
   /** The error for a message that was not confirmed when its channel was closed. */

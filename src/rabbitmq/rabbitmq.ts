@@ -48,7 +48,7 @@ export function isBlamed(
   const [, size] = /message size (\d+) /.exec(text) ?? [];
   if (size !== undefined) return Number(size) === message.body.length;
   const [, exchange] = /exchange '([^']*)'/.exec(text) ?? [];
-  return exchange === message.exchange;
+  return (exchange === 'amq.default' ? '' : exchange) === message.exchange;
 }
 
 /** A queue or an exchange that exists with another property than was asked for. */

@@ -45,7 +45,7 @@ export class Topology {
   /** The queues for delays that were declared on a connection. */
   #delays = new WeakMap<Link, Map<string, Promise<void>>>();
   /** Declarations of groups that are not answered yet, by the name of the queue. */
-  readonly #declaring = new Map<string, Promise<void>>();
+  readonly #declaring = new WeakMap<Link, Map<string, Promise<void>>>();
 
   constructor({ exchange, isDurable, isQuorum }: TopologyInit) {
     this.exchange = exchange;
@@ -67,10 +67,12 @@ export class Topology {
   /** Declares the queues of a group. Calls for the same group share one declaration while it is under way. */
   declareGroup(link: Link, queues: GroupQueues, topic: string): Promise<void> {
     const { main } = queues;
-    const known = this.#declaring.get(main);
+    const all = this.#declaring.get(link) ?? new Map<string, Promise<void>>();
+    this.#declaring.set(link, all);
+    const known = all.get(main);
     if (known) return known;
-    const declaring = this.#declareGroup(link, queues, topic).finally(() => this.#declaring.delete(main));
-    this.#declaring.set(main, declaring);
+    const declaring = this.#declareGroup(link, queues, topic).finally(() => all.delete(main));
+    all.set(main, declaring);
     return declaring;
   }
 

@@ -59,6 +59,16 @@ export interface Deferrable {
   onReject: ((event: Event, reason: unknown) => Promise<void>) | undefined;
 }
 
+/** See {@link Deferrable.yieldSlot}. Does nothing for an event of a broker that is not made with the kit. */
+export function yieldSlot(event: Event & Partial<Deferrable>): void {
+  event.yieldSlot?.();
+}
+
+/** See {@link Deferrable.reclaimSlot}. */
+export function reclaimSlot(event: Event & Partial<Deferrable>): Promise<void> | undefined {
+  return event.reclaimSlot?.();
+}
+
 /** The in-flight events of one subscription. Bounds their number by slots. */
 export class InFlightEvents<E extends IncomingEvent> {
   readonly topic: string;

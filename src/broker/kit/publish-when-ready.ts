@@ -15,7 +15,8 @@ export interface WhenReady {
   readonly publish: (timeoutMs: number) => Promise<void>;
 }
 
-const backoff = { initialMs: 20, maxMs: 1_000 } as const;
+// Events that fail together wait for the same time: they keep their order.
+const backoff = { initialMs: 20, maxMs: 1_000, jitter: 0 } as const;
 
 /**
  * Publishes an event, and does so again as long as the broker cannot be reached. Rejects with the last error when the

@@ -40,10 +40,12 @@ export class RabbitMqSubscription implements DriverSubscription<Delivery> {
   readonly #moving = new InFlight();
   readonly #copies: Copies;
   #waiting = 0;
+  /** True once its channel is over: RabbitMQ gives what it had not settled to others. */
+  #isOver = false;
 
   constructor(setup: SubscriptionSetup) {
     this.#setup = setup;
-    this.#copies = new Copies(setup.pair.publisher);
+    this.#copies = new Copies(setup.pair.copies);
   }
 
   async open(): Promise<this> {
@@ -63,7 +65,10 @@ export class RabbitMqSubscription implements DriverSubscription<Delivery> {
       noAck: mode === 'watch',
       demand: () => (this.#waiting < maxWaiting ? demand() : 0),
       onMessage: (received) => this.#receive(received),
-      onFailure: (error) => sink.fail(error),
+      onFailure: (error) => {
+        this.#isOver = true;
+        sink.fail(error);
+      },
     });
     return this;
   }
@@ -91,8 +96,8 @@ export class RabbitMqSubscription implements DriverSubscription<Delivery> {
       await again(delayMs > 0 ? await topology.delayQueue(pair.link, queues, delayMs) : queues.main);
     } catch (error) {
       // It goes back to its queue.
-      if (this.#closing.signal.aborted) return;
       topology.forgetDelays();
+      if (this.#closing.signal.aborted) return;
       // At once it would come back before its time.
       void this.#after(delayMs, () => this.release([event]));
       throw mismatchOf(error) ?? error;
@@ -110,6 +115,7 @@ export class RabbitMqSubscription implements DriverSubscription<Delivery> {
   }
 
   async close(): Promise<void> {
+    this.#isOver = true;
     this.#closing.abort();
     this.#copies.end();
     // A copy that is on its way, and not confirmed soon, may become a second one.
@@ -118,6 +124,7 @@ export class RabbitMqSubscription implements DriverSubscription<Delivery> {
   }
 
   #receive(received: ReceivedMessage): void {
+    if (this.#isOver) return;
     const { sink, queues, pair, nextId } = this.#setup;
     const { message } = received;
     // The receiver may change the body: another attempt gets what was published.
@@ -134,7 +141,7 @@ export class RabbitMqSubscription implements DriverSubscription<Delivery> {
   /** If the process ended by an event whose move is not over, there would be two of it. */
   async #deliverMoved(event: Delivery): Promise<void> {
     await this.#moving.idle();
-    if (!this.#setup.pair.link.isOver) this.#setup.sink.deliver(event);
+    this.#deliver(event);
   }
 
   /** Moves an event whose receiver was lost: by this event, or by another that it had in hand as well. */
@@ -145,11 +152,16 @@ export class RabbitMqSubscription implements DriverSubscription<Delivery> {
       await this.#copies.move(event.received, this.#consumer, redelivery, event);
       await this.#consumer.settled().catch(() => undefined);
     } catch {
-      if (!this.#setup.pair.link.isOver) this.#setup.sink.deliver(event);
+      this.#deliver(event);
     } finally {
       this.#moving.leave();
       this.#returned();
     }
+  }
+
+  #deliver(event: Delivery): void {
+    const { pair, sink } = this.#setup;
+    if (!this.#isOver && !pair.link.isOver) sink.deliver(event);
   }
 
   /** Notes that there is room for another event. */

@@ -1,8 +1,8 @@
 import type { Event, EventHeaders, NackOptions } from '../broker.ts';
 import { settled } from '../kit/in-flight.ts';
 
-/** The parts of a {@link LaterAttempt}. */
-export interface LaterAttemptInit {
+/** The parts of a {@link OneAttempt}. */
+export interface OneAttemptInit {
   /** The event as it was delivered. */
   readonly event: Event;
   /** Objects of events whose attempt is over. */
@@ -11,18 +11,18 @@ export interface LaterAttemptInit {
 }
 
 /**
- * An event for a further attempt in this process: an object of its own, so that a handler of an attempt that is over,
- * which may still work, settles nothing.
+ * An event for one of several attempts in this process: an object of its own, so that a handler of an attempt that is
+ * over, which may still work, settles nothing.
  */
-export class LaterAttempt implements Event {
+export class OneAttempt implements Event {
   readonly id: string;
   readonly topic: string;
   readonly headers: EventHeaders;
   readonly body: Uint8Array;
   readonly attempt: number;
-  readonly #init: LaterAttemptInit;
+  readonly #init: OneAttemptInit;
 
-  constructor(init: LaterAttemptInit) {
+  constructor(init: OneAttemptInit) {
     const { id, topic, headers, body, attempt } = init.event;
     this.id = id;
     this.topic = topic;
