@@ -165,6 +165,18 @@ describe('a handler that never returns', () => {
     expect([handled, dead.texts]).toEqual([['late', 'late'], []]);
   });
 
+  test('does not acknowledge its event, of which the next attempt is made and fails', async () => {
+    const { broker, timers, handled, dead, subscribe } = await stage();
+    await subscribe({ handlerTimeoutMs: 50, retry: 2, retryDelayMs: 10 }, async (event) => {
+      if (handled.length > 1) throw new Error('no');
+      await timers.sleep(55);
+      await event.ack();
+    });
+    await broker.publish('orders', { headers: {}, body: Buffer.from('x') }, { orderKey: 'k' });
+    await timers.advance(1_000);
+    expect([handled.length, dead.texts]).toEqual([3, ['x']]);
+  });
+
   test('does not refuse its event when it is told that it was given up, nor after the last attempt', async () => {
     const { broker, timers, handled, dead, subscribe } = await stage();
     await subscribe({ handlerTimeoutMs: 50, retry: 2, retryDelayMs: 10 }, (event, _signal, attempt) => {

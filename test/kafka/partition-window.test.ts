@@ -139,6 +139,21 @@ describe('PartitionWindow', () => {
     expect([window.unread, window.unreadBytes]).toEqual([0, 0]);
   });
 
+  test('of what its last owner has settled only the places are kept, and none counts as read ahead', () => {
+    const last = windowOf(0, 1, 2);
+    begin(last, 3);
+    last.again(0, 0);
+    last.settle(1);
+    last.settle(2);
+    const next = successor(last, 0, 1, 2, 3);
+    expect([next.unread, next.unreadBytes]).toEqual([1, 1]);
+    const begun = next.ready(0, false);
+    next.begin(0);
+    next.settle(0);
+    expect(begun?.record.offset).toBe(0);
+    expect(next.committable.offset).toBe(3);
+  });
+
   test('an event that was not begun after all has no attempt more', () => {
     const window = windowOf(0);
     begin(window);

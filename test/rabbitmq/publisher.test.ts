@@ -165,6 +165,19 @@ describe('Publisher', () => {
     expect(outcomes).toEqual(['withdrawn the message was withdrawn before it was published', 'kept true']);
   });
 
+  test('two messages of one id that are returned are both reported', async () => {
+    const { last, send, outcomes, timers } = await stage();
+    send('gone');
+    send('gone');
+    const returned = { fields: { routingKey: 'gone' }, properties: { messageId: undefined } };
+    last().emit('return', returned);
+    last().emit('return', returned);
+    last().confirm();
+    last().confirm();
+    await timers.advance(0);
+    expect(outcomes).toEqual(['gone false', 'gone false']);
+  });
+
   test('ends with all that it has, and opens no other channel', async () => {
     const { publisher, channels, failures, outcomes, send, timers, last } = await stage();
     send('sent');
@@ -179,6 +192,11 @@ describe('Publisher', () => {
   });
 });
 
+test('a copy is meant by the name of the default exchange', () => {
+  const text = "access to exchange 'amq.default' in vhost '/' refused for user 'me'";
+  expect(isBlamed(text, { exchange: '', routingKey: 'queue', body: Buffer.alloc(5) })).toBe(true);
+});
+
 test.each([
   ["access to topic 'a' in exchange 'tenon' in vhost '/' refused for user 'me'", true],
   ["access to topic 'b' in exchange 'tenon' in vhost '/' refused for user 'me'", false],
@@ -186,6 +204,7 @@ test.each([
   ["NOT_FOUND - no exchange 'micro' in vhost '/'", false],
   ['PRECONDITION_FAILED - message size 5 is larger than configured max size 4', true],
   ['PRECONDITION_FAILED - message size 50 is larger than configured max size 4', false],
+  ["access to exchange 'amq.default' in vhost '/' refused for user 'me'", false],
   ['anything else', false],
 ])('%s is about a message: %s', (text, isIt) => {
   expect(isBlamed(text, { exchange: 'tenon', routingKey: 'a', body: Buffer.alloc(5) })).toBe(isIt);
