@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The programs of others that the interop tests speak with: official gRPC peers, Connect's conformance runner, and gRPC's command-line
-# clients, as ordinary Go modules of fixed versions. They go to .tools/bin, and are made once per version.
+# The programs of others that the interop tests speak with: official gRPC peers, Connect's conformance runner, and the
+# command-line clients of gRPC and of NATS, as ordinary Go modules of fixed versions. They go to .tools/bin, and are made
+# once per version.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -11,6 +12,7 @@ grpc-interop-server  google.golang.org/grpc/interop/server                   v1.
 connectconformance   connectrpc.com/conformance/cmd/connectconformance       v1.0.7
 grpcurl              github.com/fullstorydev/grpcurl/cmd/grpcurl             v1.9.4
 grpc-health-probe    github.com/grpc-ecosystem/grpc-health-probe             v0.4.61
+nats                 github.com/nats-io/natscli/nats                         v0.5.1
 '
 
 bin=$PWD/.tools/bin

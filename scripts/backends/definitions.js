@@ -109,6 +109,10 @@ export const servers = {
         isReady: () => answersText(port, 'PING\r\n', /^(?:\+PONG|-NOAUTH)/, tls),
       },
     ],
+    tools: ({ port }, { tls }, name) => ({
+      command: name,
+      args: ['-h', host, '-p', String(port), ...(tls ? ['--tls', '--cacert', tls.caFile] : [])],
+    }),
   },
   etcd: {
     summary: 'etcd, of its Go module',

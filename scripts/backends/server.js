@@ -163,10 +163,15 @@ export class BackendServer {
    * @returns {Promise<string>} its standard output
    */
   async tool(tool, ...args) {
+    const { command, args: first, env } = this.toolCommand(tool);
+    return run(command, [...first, ...args], '.', { env });
+  }
+
+  /** The command of such a tool, for those who read what it prints while it runs, or write to it. */
+  toolCommand(/** @type {string} */ tool) {
     const { tools } = this.definition;
     if (!tools) throw new Error(`${this.name} has no tools`);
-    const { command, args: first, env } = tools(this.#place, this.options, tool);
-    return run(command, [...first, ...args], '.', { env });
+    return tools(this.#place, this.options, tool);
   }
 
   /** Removes its data. It must not be running. */
