@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The programs of others that the interop tests speak with: official gRPC peers, Connect's conformance runner, and the
-# command-line clients of gRPC and of NATS, as ordinary Go modules of fixed versions. They go to .tools/bin, and are made
-# once per version.
+# command-line clients of gRPC and of NATS, as ordinary Go modules of fixed versions. They go to .tools/bin, and are
+# made once per version.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

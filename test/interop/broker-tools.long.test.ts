@@ -136,6 +136,12 @@ interface DumpedMessage {
   readonly Data: string;
 }
 
+/** A part of what `nats consumer info --json` prints. */
+interface ConsumerInfo {
+  readonly num_ack_pending: number;
+  readonly ack_floor: { readonly stream_seq: number };
+}
+
 /** Arguments and environment of the command line of NATS. */
 function natsCommand(server: BackendServer, args: readonly string[]) {
   // Not the contexts of whoever runs the tests.
@@ -189,6 +195,12 @@ describeWithTools('the nats command', ['nats'], () => {
   });
 
   describeWithServer('on streams', new BackendServer('nats-jetstream'), (server) => {
+    /** The number of messages up to which a group has acknowledged all; `undefined` if it has others in hand. */
+    const settledIn = async (stream: string, group: string): Promise<number | undefined> => {
+      const info = JSON.parse(await nats(server, 'consumer', 'info', stream, group, '--json')) as ConsumerInfo;
+      return info.num_ack_pending === 0 ? info.ack_floor.stream_seq : undefined;
+    };
+
     test('sub shows what a stream has of a topic, and consumer next takes it from a group', async () => {
       const broker = await connected(new NatsJetStreamBroker({ address: server.address, logger }));
       await makeGroup(broker, 'orders.shown', 'billing');
@@ -201,8 +213,9 @@ describeWithTools('the nats command', ['nats'], () => {
       const next = await nats(server, 'consumer', 'next', stream, group);
       expect(next).toContain('subj: orders.shown / tries: 1 / cons seq: 1 / str seq: 1');
       expect(next).toContain(`\n${sent}\n`);
-      const info = JSON.parse(await nats(server, 'consumer', 'info', stream, group, '--json')) as object;
-      expect(info).toMatchObject({ num_pending: 0, num_ack_pending: 0, ack_floor: { stream_seq: 1 } });
+      // The command does not wait until the server has counted its acknowledgement.
+      const isSettled = async (): Promise<boolean> => (await settledIn(stream, group)) === 1;
+      await eventually('the acknowledgement of nats', isSettled, patienceMs);
     });
 
     test('pub reaches a group, which acknowledges', async () => {
@@ -211,9 +224,7 @@ describeWithTools('the nats command', ['nats'], () => {
       await nats(server, 'pub', '--jetstream', 'orders.taken', 'from nats é', '-H', 'tenant:acme');
       const [event] = await first();
       expect(shown(event)).toEqual({ topic: 'orders.taken', headers: { tenant: 'acme' }, body: 'from nats é' });
-      const names = ['tenon-orders=2Etaken', 'billing_orders=2Etaken'];
-      const info = JSON.parse(await nats(server, 'consumer', 'info', ...names, '--json')) as object;
-      expect(info).toMatchObject({ num_pending: 0, num_ack_pending: 0, ack_floor: { stream_seq: 1 } });
+      expect(await settledIn('tenon-orders=2Etaken', 'billing_orders=2Etaken')).toBe(1);
     });
   });
 });
@@ -231,7 +242,9 @@ describeWithServer('the tools of Kafka', new BackendServer('kafka'), (server) =>
     for (const line of lines) producer.writeLine(line);
     producer.endInput();
     const { code } = await producer.waitForExit(patienceMs);
-    expect([code, producer.stderr]).toEqual([0, '']);
+    if (code !== 0)
+      throw new Error(`the console producer ended with status ${code}
+${producer.stderr}`);
   }
 
   test(
@@ -269,8 +282,9 @@ describeWithServer('the tools of Kafka', new BackendServer('kafka'), (server) =>
       const { first } = await acknowledged(broker, 'orders.taken', { queue: 'billing' });
       const events = await first(2 * keys.length);
       const ofKafka = events.filter((event) => event.headers['tenant'] === 'acme');
-      expect(ofKafka.map((event) => textOf(event)).toSorted()).toEqual(keys.map((key) => `${key} of Kafka é`));
-      expect(ofKafka.map((event) => event.headers['Content-Type'])).toEqual(keys.map(() => 'text/plain'));
+      expect(Object.fromEntries(ofKafka.map((event) => [textOf(event), event.headers]))).toEqual(
+        Object.fromEntries(keys.map((key) => [`${key} of Kafka é`, { ...headers, 'tenon-order-key': key }])),
+      );
       // The id of an event is its partition and its offset.
       const partitionOf = (text: string): string | undefined =>
         events.find((event) => textOf(event) === text)?.id.split('-')[0];
