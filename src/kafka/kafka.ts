@@ -49,13 +49,13 @@ export interface ProduceRequest {
 /** A record as it is read. */
 export interface ReadRecord {
   readonly offset: number;
+  readonly key: Buffer | null;
   readonly value: Buffer | null;
   readonly headers: readonly (readonly [name: string, value: Buffer | null])[];
 }
 
 /** A record as a client library reads it, which may be of a transaction that was aborted. */
 export interface RawRecord extends ReadRecord {
-  readonly key: Buffer | null;
   readonly producerId: string;
   readonly isControl: boolean;
   readonly isTransactional: boolean;

@@ -241,7 +241,7 @@ export class PartitionWindow {
 
 /** The place of a record that is settled, without what it holds. */
 function placeOf({ offset }: Pick<ReadRecord, 'offset'>): ReadRecord {
-  return { offset, value: null, headers: [] };
+  return { offset, key: null, value: null, headers: [] };
 }
 
 function bytesOf(record: ReadRecord | undefined): number {

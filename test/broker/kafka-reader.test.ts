@@ -28,7 +28,7 @@ function stage({ log, committed = {}, mode = 'consume', calls = {} }: Stage) {
     await new Promise((resolve) => setTimeout(resolve, 5));
     return Array.from(positions, ([partition, from]) => {
       const values = log[partition] ?? [];
-      const records = values.map((value, offset) => ({ offset, value: Buffer.from(value), headers: [] }));
+      const records = values.map((value, offset) => ({ offset, key: null, value: Buffer.from(value), headers: [] }));
       return { partition, records: records.filter(({ offset }) => offset >= from), next: values.length };
     });
   };
@@ -209,7 +209,7 @@ describe('GroupReader', () => {
       await new Promise((resolve) => setTimeout(resolve, 5));
       if ((fetches += 1) === 2) throw new KafkaFault(faults.unknownTopic, 'not here');
       if (positions.get(0) !== 0) return [];
-      return [{ partition: 0, records: [{ offset: 0, value: null, headers: [] }], next: 1 }];
+      return [{ partition: 0, records: [{ offset: 0, key: null, value: null, headers: [] }], next: 1 }];
     };
     const { setup, take, commits } = stage({
       log: [['']],
@@ -379,7 +379,7 @@ describe('PartitionReader', () => {
       offsets: async () => new Map([[0, 0]]),
       fetch: async () => {
         if ((failures -= 1) >= 0) throw new KafkaFault(faults.notLeader, 'moved');
-        return [{ partition: 0, records: [{ offset: 0, value: null, headers: [] }], next: 1 }];
+        return [{ partition: 0, records: [{ offset: 0, key: null, value: null, headers: [] }], next: 1 }];
       },
     }));
     const reader = new PartitionReader({ ...setup, reads: broken });

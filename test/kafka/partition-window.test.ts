@@ -3,7 +3,7 @@ import fc from 'fast-check';
 
 import { PartitionWindow } from '../../src/kafka/partition-window.ts';
 
-const record = (offset: number) => ({ offset, value: Buffer.from(String(offset)), headers: [] });
+const record = (offset: number) => ({ offset, key: null, value: Buffer.from(String(offset)), headers: [] });
 const fetched = (...offsets: number[]) => {
   return { partition: 0, records: offsets.map(record), next: (offsets.at(-1) ?? -1) + 1 };
 };

@@ -1,11 +1,15 @@
+import { isUtf8 } from 'node:buffer';
+
 import { setOwn } from '../../internal/own.ts';
 import type { KafkaCluster } from '../../kafka/cluster.ts';
-import type { PartitionLeaders } from '../../kafka/kafka.ts';
+import type { PartitionLeaders, ReadRecord } from '../../kafka/kafka.ts';
 import { isLasting } from '../../kafka/meanings.ts';
 import { PartitionFetcher } from '../../kafka/partition-fetcher.ts';
 import { PartitionWindow } from '../../kafka/partition-window.ts';
 import { endsWithin } from '../../runtime/bounded.ts';
+import type { EventHeaders } from '../broker.ts';
 import type { DriverSubscription, EventSink, IncomingEvent, PollRequest, ReceiveRequest } from '../kit/driver.ts';
+import { orderKeyHeader } from '../kit/headers.ts';
 import type { DriverSetup } from '../kit/portable-broker.ts';
 
 /** An event, with its place in a partition. */
@@ -165,13 +169,11 @@ export class PartitionReader implements DriverSubscription<KafkaEvent> {
   #begin(count: number, fresh: number): KafkaEvent[] {
     return this.fetcher.begin(count, fresh, this.now).map(({ window, record, attempt }) => {
       const { offset, value } = record;
-      const headers: Record<string, string> = {};
-      for (const [name, text] of record.headers) setOwn(headers, name, text?.toString() ?? '');
       // Nobody settles what is only watched.
       if (this.setup.request.mode === 'watch') window.settle(offset);
       // The receiver may change the body, and the event may be delivered again.
       const body = value === null ? Buffer.alloc(0) : Buffer.from(value);
-      return { id: `${window.partition}-${offset}`, headers, body, attempt, window, offset };
+      return { id: `${window.partition}-${offset}`, headers: headersOf(record), body, attempt, window, offset };
     });
   }
 
@@ -187,4 +189,12 @@ export class PartitionReader implements DriverSubscription<KafkaEvent> {
       };
     });
   }
+}
+
+/** The headers of a record, and its key where its publisher has named the order key nowhere else. */
+function headersOf({ key, headers: all }: ReadRecord): EventHeaders {
+  const headers: Record<string, string> = {};
+  for (const [name, value] of all) setOwn(headers, name, value?.toString() ?? '');
+  if (key && headers[orderKeyHeader] === undefined && isUtf8(key)) headers[orderKeyHeader] = key.toString();
+  return headers;
 }
