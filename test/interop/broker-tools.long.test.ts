@@ -306,10 +306,10 @@ describeWithServer('mosquitto_sub and mosquitto_pub', new BackendServer('mosquit
     connected(new MqttBroker({ address: server.address, logger, ...options }));
 
   /** Has a session of the tool made, which stores what is published from now on. Returns what reads it. */
-  async function session(version: string, topic: string, format: string): Promise<() => Promise<string>> {
-    const sub = ['-V', version, '-i', `tool-${topic}`, '-c', '-q', '1', '-t', topic];
+  async function session(version: string, topic: string, format: string, count = 1): Promise<() => Promise<string>> {
+    const sub = ['-V', version, '-i', `tool of ${topic}`, '-c', '-q', '1', '-t', topic];
     await server.tool('mosquitto_sub', ...sub, '-E');
-    return () => server.tool('mosquitto_sub', ...sub, '-C', '1', '-W', '60', '-F', format);
+    return () => server.tool('mosquitto_sub', ...sub, '-C', String(count), '-W', '60', '-F', format);
   }
 
   test('of MQTT 5 show user properties, content type and payload on the topic with slashes', async () => {
@@ -320,6 +320,17 @@ describeWithServer('mosquitto_sub and mosquitto_pub', new BackendServer('mosquit
     expect([topic, qos, type, payload]).toEqual(['orders/shown', '1', 'text/plain', sent]);
     const all = `Content-Type:text/plain tenant:acme tenon-order-key:o-1 tenon-event-id:${uuid}-\\d+`;
     expect(properties).toMatch(new RegExp(`^${all}$`));
+  });
+
+  test('share the events of a queue with it, by the name of its shared subscription', async () => {
+    const broker = await make({});
+    const read = await session('mqttv5', '$share/billing/orders/shared', '%p', 2);
+    const { first } = await acknowledged(broker, 'orders.shared', { queue: 'billing' });
+    const all = ['one', 'two', 'three', 'four'];
+    for (const text of all) await publishText(broker, 'orders.shared', text);
+    const ofTool = (await read()).trimEnd().split('\n');
+    const own = (await first(2)).map((event) => textOf(event));
+    expect([...ofTool, ...own].toSorted()).toEqual(all.toSorted());
   });
 
   test('of MQTT 3.1.1 show a frame of headers and body', async () => {
