@@ -124,7 +124,7 @@ describe('PartitionWindow', () => {
   test('counts the bytes of what was read and not begun, and of nothing else', () => {
     const window = new PartitionWindow(0, 0, { offset: 0, metadata: 'tenon1:4' });
     const headers = [['name', Buffer.from('value')]] as const;
-    const records = [0, 1, 2].map((offset) => ({ offset, value: Buffer.alloc(100), headers }));
+    const records = [0, 1, 2].map((offset) => ({ offset, key: null, value: Buffer.alloc(100), headers }));
     window.add({ partition: 0, records, next: 3 });
     // The first one was begun by the last owner.
     expect(window.unreadBytes).toBe(218);
