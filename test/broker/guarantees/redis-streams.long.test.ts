@@ -4,7 +4,7 @@ import { RedisServer } from '../../support/servers.ts';
 import { type BrokerSetting, describeGuarantees, durable, erased } from './guarantees.ts';
 
 const make: BrokerSetting['make'] = ({ address }) =>
-  new RedisStreamsBroker({ address, logger, claimIdleMs: 2_000, timeoutMs: 1_000 });
+  new RedisStreamsBroker({ address, logger, claimIdleMs: 2_000, timeoutMs: 2_000 });
 
 describeGuarantees({
   heading: 'redis-streams, with appendfsync always',
