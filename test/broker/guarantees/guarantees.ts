@@ -103,11 +103,11 @@ const faults: readonly Fault[] = [
   },
   {
     key: 'pause',
-    name: 'the server hangs for 4 s (SIGSTOP)',
+    name: 'the server hangs for 30 s (SIGSTOP)',
     run: async (server) => {
       server.pause();
       try {
-        await sleep(4_000);
+        await sleep(30_000);
       } finally {
         server.resume();
       }
