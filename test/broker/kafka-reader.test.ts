@@ -298,7 +298,12 @@ describe('GroupReader', () => {
 describe('PartitionReader', () => {
   const body = Buffer.alloc(1_024 * 1_024);
   const bodies = (partition: number, from: number, count: number) => {
-    const records = Array.from({ length: count }, (_, index) => ({ offset: from + index, key: null, value: body, headers: [] }));
+    const records = Array.from({ length: count }, (_, index) => ({
+      offset: from + index,
+      key: null,
+      value: body,
+      headers: [],
+    }));
     return { partition, records, next: from + count };
   };
   const soon = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 5));
