@@ -381,7 +381,7 @@ export declare function replyError(broker: Broker, event: Event, error: unknown)
 
 import type { TenonError } from '../../errors/errors.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
-import type { Event } from '../broker.ts';
+import type { Event, EventHeaders, NackOptions } from '../broker.ts';
 export interface HandlerAttempt {
     readonly deadline: number;
     readonly signal: AbortSignal;

@@ -8,9 +8,8 @@ import type { Broker, BrokerCapabilities, Event, Subscriber, SubscribeOptions } 
 import { deadLetteredMessage, DeadLetters, storesDeadLetters } from './delivery/dead-letters.ts';
 import { Deduplicator } from './delivery/deduplicator.ts';
 import { KeyedQueue } from './delivery/keyed-queue.ts';
-import { OneAttempt } from './delivery/one-attempt.ts';
 import { OneAtATime } from './delivery/one-at-a-time.ts';
-import { type AttemptFailure, type HandlerAttempt, RunningAttempts } from './delivery/running-attempts.ts';
+import { type AttemptFailure, type HandlerAttempt, OneAttempt, RunningAttempts } from './delivery/running-attempts.ts';
 import { StoredAttempts } from './delivery/stored-attempts.ts';
 import { type KeyLease, StoredKeys } from './delivery/stored-keys.ts';
 import { capabilitiesOf, missingCapabilities } from './kit/capabilities.ts';
